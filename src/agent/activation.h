@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* Running a system's switch-to-configuration so that nothing of it can outlive or block us. */
+#ifndef BELAY_AGENT_ACTIVATION_H
+#define BELAY_AGENT_ACTIVATION_H
+
+#include "base/err.h"
+
+struct bl_stc {
+	const char *system;       /* whose switch-to-configuration */
+	const char *action;       /* "test", "boot", "check" */
+	const char *tools_system; /* whose sw/bin is its PATH to begin with */
+	bool no_check;            /* NIXOS_NO_CHECK=1: pre-switch checks cannot block it */
+	int log_fd;               /* stdout and stderr: a regular file */
+	int64_t output_max;       /* bytes of output after which it is killed; 0: no limit */
+	int64_t limit_ms;
+	void (*tick)(void *ctx); /* called at least every 20 ms; must not take long */
+	void *ctx;
+	const bool *stop; /* becomes true: kill it; NULL: never */
+};
+
+#define BL_STC_LIMIT   (-1) /* killed at the time limit */
+#define BL_STC_STOPPED (-2) /* killed because *stop was set */
+#define BL_STC_NOEXEC  (-3) /* it could not be started: nothing was done */
+#define BL_STC_FLOOD   (-4) /* killed because its output passed output_max */
+
+/*
+ * Runs it in a control group of its own below ours (pids.max 2048) and waits. When it is
+ * killed, everything that it started is killed with it, also what left its process group; where
+ * there is no control group, the process group has to do. Gives the exit status, 128 + signal,
+ * or one of the above.
+ */
+int bl_stc_run(const struct bl_stc *stc);
+
+enum bl_verdict {
+	BL_ACT_OK,
+	BL_ACT_UNITS,     /* units failed, nothing else: the units policy decides */
+	BL_ACT_LOCKED,    /* another switch-to-configuration holds the lock: nothing was done */
+	BL_ACT_UNTOUCHED, /* refused before anything was changed */
+	BL_ACT_FAILED,    /* done in part */
+};
+
+/*
+ * What @status of `test` and its output say (guarded-activation.md 5.1). 4 overwrites 2, so the
+ * output decides there. @reason gets a sentence. Source: nixpkgs switch-to-configuration(-ng).
+ */
+enum bl_verdict bl_activation_judge(int status, const char *output, char *reason, size_t size);
+
+/*
+ * Drops from /run/nixos/{start,restart,reload}-list every unit that @system does not have: a
+ * killed run leaves them behind, and the way back would try to start units that are no more.
+ */
+void bl_activation_clean_lists(const char *system);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* What the steps of one transaction share while its keeper works on it. */
+#ifndef BELAY_AGENT_JOB_H
+#define BELAY_AGENT_JOB_H
+
+#include "agent/snapshot.h"
+#include "agent/system.h"
+#include "agent/txn.h"
+
+struct bl_job {
+	struct bl_txn txn;
+	struct bl_snapshot before; /* empty when it was lost */
+	bool have_before;
+	int log_fd;              /* stc.log */
+	void (*tick)(void *ctx); /* keeps answering while a step takes its time; up to 20 ms */
+	void *ctx;
+	bool abort; /* an operator asked to stop */
+};
+
+/* Whether @path is what runs now. */
+bool bl_job_runs(const char *path);
+/* Writes one line for people into stc.log. */
+void bl_job_say(const struct bl_job *job, const char *fmt, ...) BL_PRINTF(2, 3);
+
+#endif

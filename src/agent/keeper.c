@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: MIT */
+#include "agent/keeper.h"
+
+#include "agent/activation.h"
+#include "agent/commit.h"
+#include "agent/confirm.h"
+#include "agent/doorman.h"
+#include "agent/job.h"
+#include "agent/point.h"
+#include "agent/rollback.h"
+#include "agent/unit.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SWITCH_LOCK "/run/nixos/switch-to-configuration.lock"
+#define OUTPUT_MAX  (64UL * 1024 * 1024)
+#define UNITS_MS    2000
+
+struct keeper {
+	struct bl_job job;
+	struct bl_doorman *doorman;
+	int switch_lock; /* NixOS's own lock while waiting: others fail loudly instead of racing
+			  */
+	bool deadman;
+	bool after_boot; /* the unit for the next boot may have started us */
+	int64_t pinged_ns;
+	int64_t units_ns;
+	bool units_told;
+};
+
+bool bl_job_runs(const char *path)
+{
+	bl_autofree char *now = bl_realpath("/run/current-system");
+	return now && strcmp(now, path) == 0;
+}
+
+void bl_job_say(const struct bl_job *job, const char *fmt, ...)
+{
+	BL_AUTO(bl_buf) line = { 0 };
+	va_list ap;
+	char text[1024];
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	bl_buf_printf(&line, "belay: %s\n", text);
+	(void)!write(job->log_fd, line.data, line.len);
+}
+
+static void ping(void *ctx)
+{
+	struct keeper *k = ctx;
+	int64_t now = bl_now_boot_ns();
+	if (now - k->pinged_ns < 5 * BL_NS_PER_S)
+		return;
+	k->pinged_ns = now;
+	bl_unit_notify("WATCHDOG=1");
+}
+
+/* Runs while a step takes its time: answers who asks, keeps the watchdog calm. */
+static void tick(void *ctx)
+{
+	struct keeper *k = ctx;
+	ping(k);
+	bl_doorman_serve(k->doorman, 10);
+}
+
+/* Forwards only what the table allows; an unwritable journal on the way forward is a failure.
+ */
+static void move(struct keeper *k, enum bl_txn_event event)
+{
+	struct bl_err err = { 0 };
+	if (bl_txn_move(&k->job.txn, event, &err) == 0)
+		return;
+	bl_log(BL_LOG_ERR, "%s", err.msg);
+	bl_txn_reason(&k->job.txn, "%s", err.msg);
+	enum bl_txn_event back = k->job.txn.rec.state == BL_TXN_CONFIRMED ||
+						 k->job.txn.rec.state == BL_TXN_COMMITTING
+					 ? bl_commit_undo(&k->job)
+					 : BL_EV_FAIL;
+	if (bl_txn_move(&k->job.txn, back, &err) < 0)
+		bl_log(BL_LOG_ERR, "%s", err.msg);
+}
+
+/* A recovery puts the state where the facts are, past the table's single steps. */
+static void force(struct keeper *k, enum bl_txn_state state)
+{
+	struct bl_err err = { 0 };
+	k->job.txn.rec.state = state;
+	bl_replace_str(&k->job.txn.rec.boot_id, bl_boot_id());
+	if (bl_txn_save(&k->job.txn, true, &err) < 0)
+		bl_log(BL_LOG_ERR, "%s", err.msg);
+	bl_log(BL_LOG_INFO, "%s", bl_txn_name(state));
+}
+
+/* What the last activation printed, for its judge. */
+static char *read_output(struct keeper *k, off_t from)
+{
+	char *text = NULL;
+	bl_autofd int fd =
+		openat(k->job.txn.dir_fd, "stc.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || lseek(fd, from, SEEK_SET) < 0 ||
+	    bl_read_all(fd, OUTPUT_MAX, &text, NULL, NULL) < 0)
+		return bl_xstrdup("");
+	return text;
+}
+
+static enum bl_verdict activate_once(struct keeper *k, char *reason, size_t size)
+{
+	struct bl_record *r = &k->job.txn.rec;
+	struct bl_stc stc = {
+		.system = r->system_new,
+		.action = "test",
+		.tools_system = r->system_old,
+		.log_fd = k->job.log_fd,
+		.output_max = 64LL * 1024 * 1024,
+		.limit_ms = r->activate_ms,
+		.tick = tick,
+		.ctx = k,
+		.stop = &k->job.abort,
+	};
+	off_t from = lseek(k->job.log_fd, 0, SEEK_END);
+	bl_job_say(&k->job, "activating %s", r->system_new);
+	int status = bl_stc_run(&stc);
+	bl_job_say(&k->job, "switch-to-configuration test: status %d", status);
+	bl_autofree char *output = read_output(k, from < 0 ? 0 : from);
+	return bl_activation_judge(status, output, reason, size);
+}
+
+/* The units policy 5.2: a unit is our failure when it was not failed before. */
+static enum bl_txn_event judge_units(struct keeper *k)
+{
+	struct bl_record *r = &k->job.txn.rec;
+	BL_AUTO(bl_strv) failed = { 0 };
+	struct bl_err err = { 0 };
+	if (bl_failed_units(r->system_old, &failed, &err) < 0) {
+		bl_txn_reason(&k->job.txn, "units cannot be asked for: %s", err.msg);
+		return BL_EV_FAIL;
+	}
+	bl_autofree char *more = bl_strv_missing(&failed, &k->job.before.failed);
+	if (!more)
+		return BL_EV_CHECKS_OK;
+	if (r->ignore_units) {
+		if (!k->units_told)
+			bl_txn_remark(&k->job.txn, "failed units, ignored as asked for: %s",
+				      more);
+		k->units_told = true;
+		return BL_EV_CHECKS_OK;
+	}
+	bl_txn_reason(&k->job.txn, "units failed that were not failed before: %s", more);
+	return BL_EV_FAIL;
+}
+
+static void do_activate(struct keeper *k)
+{
+	char reason[256] = "";
+	enum bl_verdict v = BL_ACT_LOCKED;
+	/* somebody else's run: it may end soon */
+	for (int i = 0; i < 3 && v == BL_ACT_LOCKED; i++) {
+		for (int ms = 0; i > 0 && ms < 10000 && !k->job.abort; ms += 10)
+			tick(k);
+		v = activate_once(k, reason, sizeof(reason));
+	}
+	bl_point("activation-ended");
+	k->job.txn.rec.activated_boot_ns = bl_now_boot_ns();
+	switch (v) {
+	case BL_ACT_OK:
+	case BL_ACT_UNITS:
+		move(k, BL_EV_ACTIVATED);
+		return;
+	case BL_ACT_LOCKED:
+	case BL_ACT_UNTOUCHED:
+		bl_txn_reason(&k->job.txn, "%s", reason);
+		/* it says so, but what runs is what counts */
+		move(k, bl_job_runs(k->job.txn.rec.system_old) ? BL_EV_UNTOUCHED : BL_EV_FAIL);
+		return;
+	case BL_ACT_FAILED:
+		bl_txn_reason(&k->job.txn, "%s", reason);
+		move(k, BL_EV_FAIL);
+		return;
+	}
+}
+
+static void do_check(struct keeper *k)
+{
+	struct bl_record *r = &k->job.txn.rec;
+	if (!bl_job_runs(r->system_new)) {
+		bl_txn_reason(&k->job.txn,
+			      "after the activation the new system is not the running one");
+		move(k, BL_EV_FAIL);
+		return;
+	}
+	enum bl_txn_event e = judge_units(k);
+	if (e == BL_EV_CHECKS_OK)
+		r->deadline_boot_ns = bl_now_boot_ns() + r->confirm_ms * BL_NS_PER_MS;
+	move(k, e);
+}
+
+static void hold_switch_lock(struct keeper *k)
+{
+	int fd = open(SWITCH_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+		bl_closep(&fd);
+	k->switch_lock = fd;
+}
+
+/* A look every two seconds at what others may do to us meanwhile. */
+static enum bl_txn_event watch(struct keeper *k)
+{
+	struct bl_record *r = &k->job.txn.rec;
+	int64_t now = bl_now_boot_ns();
+	if (now - k->units_ns < UNITS_MS * BL_NS_PER_MS)
+		return BL_EV_CHECKS_OK;
+	k->units_ns = now;
+	if (!bl_job_runs(r->system_new)) {
+		bl_txn_reason(&k->job.txn, "somebody else switched the system meanwhile");
+		return bl_job_runs(r->system_old) ? BL_EV_FAIL : BL_EV_THIRD_PARTY;
+	}
+	return judge_units(k);
+}
+
+static void do_wait(struct keeper *k)
+{
+	struct bl_record *r = &k->job.txn.rec;
+	hold_switch_lock(k);
+	k->units_ns = bl_now_boot_ns();
+	while (r->state == BL_TXN_WAIT_CONFIRM) {
+		tick(k);
+		enum bl_txn_event seen = watch(k);
+		if (k->job.abort) {
+			bl_txn_reason(&k->job.txn, "stopped on request");
+			move(k, BL_EV_ABORT);
+		} else if (seen != BL_EV_CHECKS_OK) {
+			move(k, seen);
+		} else if (bl_now_boot_ns() >= r->deadline_boot_ns) {
+			bl_txn_reason(&k->job.txn,
+				      "nobody confirmed over a fresh connection within %u s",
+				      r->confirm_ms / 1000);
+			move(k, BL_EV_DEADLINE);
+		} else if (bl_doorman_proof(k->doorman)) {
+			/* late failures of units are to be seen before the vote counts */
+			enum bl_txn_event e = judge_units(k);
+			move(k, e == BL_EV_CHECKS_OK ? BL_EV_CONFIRM : e);
+			bl_doorman_answer(k->doorman, r->state == BL_TXN_CONFIRMED, r->reason);
+		}
+	}
+	/* our own switch-to-configuration needs it */
+	bl_closep(&k->switch_lock);
+}
+
+/*
+ * Until the confirmation a crash needs nobody: OLD boots. From here on something has to look at
+ * profile and loader. Not before: a reload of systemd would take the unit in during this boot.
+ */
+static void guard_next_boot(struct keeper *k)
+{
+	struct bl_err err = { 0 };
+	if (bl_unit_guard_install(&k->job.txn.rec, &err) < 0)
+		bl_log(BL_LOG_WARN, "%s; after a crash the next contact ends it", err.msg);
+}
+
+static void step(struct keeper *k)
+{
+	struct bl_record *r = &k->job.txn.rec;
+	switch (r->state) {
+	case BL_TXN_PREPARED:
+		move(k, k->job.abort ? BL_EV_ABORT : BL_EV_ARM);
+		return;
+	case BL_TXN_ARMED:
+		move(k, k->job.abort ? BL_EV_ABORT : BL_EV_ACTIVATE);
+		return;
+	case BL_TXN_ACTIVATING:
+		do_activate(k);
+		return;
+	case BL_TXN_CHECKING:
+		do_check(k);
+		return;
+	case BL_TXN_WAIT_CONFIRM:
+		do_wait(k);
+		return;
+	case BL_TXN_CONFIRMED:
+		guard_next_boot(k);
+		move(k, BL_EV_COMMIT);
+		return;
+	case BL_TXN_COMMITTING: {
+		enum bl_txn_event e = bl_commit(&k->job);
+		/* the rollback reloads systemd, which is not to see it */
+		if (e != BL_EV_COMMIT_OK)
+			bl_unit_guard_remove();
+		move(k, e);
+		return;
+	}
+	case BL_TXN_ROLLING_BACK:
+		move(k, bl_rollback(&k->job));
+		return;
+	case BL_TXN_NONE:
+	case BL_TXN_COMMITTED:
+	case BL_TXN_ROLLED_BACK:
+	case BL_TXN_REFUSED:
+	case BL_TXN_SUPERSEDED:
+	case BL_TXN_STUCK:
+	case BL_TXN_NSTATES:
+		return;
+	}
+}
+
+static enum bl_where where(const struct bl_record *r, const char *path)
+{
+	if (strcmp(path, r->system_old) == 0)
+		return BL_ON_OLD;
+	return strcmp(path, r->system_new) == 0 ? BL_ON_NEW : BL_ON_OTHER;
+}
+
+static bool same_boot(const struct bl_txn *t)
+{
+	/* without a record, /run tells: a reboot clears it */
+	return t->broken ? bl_txn_is_live(t->rec.epoch)
+			 : strcmp(t->rec.boot_id, bl_boot_id()) == 0;
+}
+
+static enum bl_recovery what_to_do(struct keeper *k, const struct bl_facts *f)
+{
+	const struct bl_record *r = &k->job.txn.rec;
+	enum bl_where dflt = where(r, bl_facts_default(f));
+	if (same_boot(&k->job.txn)) {
+		/* a deadman is there to end it, never to go forward */
+		bool in_time = !k->deadman && r->deadline_boot_ns > bl_now_boot_ns();
+		return bl_guard_after_restart(r->state, in_time, dflt);
+	}
+	k->after_boot = true;
+	enum bl_journal journal = k->job.txn.broken ? BL_JR_NONE : bl_txn_journal(r->state);
+	bl_txn_reason(&k->job.txn,
+		      journal == BL_JR_CONFIRMED
+			      ? "the host restarted before the new system was its boot default"
+			      : "the host restarted before it was confirmed");
+	return bl_guard_after_boot(journal, where(r, f->booted), dflt);
+}
+
+static void begin_rollback(struct keeper *k)
+{
+	bl_txn_reason(&k->job.txn, "the agent was interrupted");
+	force(k, BL_TXN_ROLLING_BACK);
+}
+
+/* Ends what a boot or a lost journal left, by what runs now. */
+static void close_by_facts(struct keeper *k, const struct bl_facts *f)
+{
+	static const enum bl_txn_state end[BL_ON_NWHERE] = {
+		[BL_ON_OLD] = BL_TXN_ROLLED_BACK,
+		[BL_ON_NEW] = BL_TXN_COMMITTED,
+		[BL_ON_OTHER] = BL_TXN_SUPERSEDED,
+	};
+	bl_txn_remark(&k->job.txn, "its journal was lost; told by what runs and boots");
+	force(k, end[where(&k->job.txn.rec, f->system)]);
+}
+
+static void recover(struct keeper *k, const struct bl_facts *f)
+{
+	enum bl_recovery what = what_to_do(k, f);
+	bl_log(BL_LOG_INFO, "transaction %llu, %s: %s",
+	       (unsigned long long)k->job.txn.rec.epoch, bl_txn_name(k->job.txn.rec.state),
+	       bl_recovery_name(what));
+	switch (what) {
+	case BL_REC_BEGIN:
+	case BL_REC_RESUME_WAIT:
+	case BL_REC_NACTIONS:
+		return;
+	case BL_REC_NOTHING:
+	case BL_REC_KEEP_ASIDE:
+		if (!bl_txn_is_terminal(k->job.txn.rec.state))
+			close_by_facts(k, f);
+		return;
+	case BL_REC_CLOSE_RB:
+		force(k, BL_TXN_ROLLED_BACK);
+		return;
+	case BL_REC_CLOSE_REFUSED:
+		bl_txn_reason(&k->job.txn, "it could not begin in time");
+		force(k, BL_TXN_REFUSED);
+		return;
+	case BL_REC_REBOOT:
+		/* it comes back only where no reboot can help */
+		k->job.txn.rec.state = BL_TXN_ROLLING_BACK;
+		bl_rollback_reboot(&k->job);
+		force(k, BL_TXN_STUCK);
+		return;
+	case BL_REC_SUPERSEDED:
+		bl_txn_reason(&k->job.txn, "somebody else chose another system meanwhile");
+		force(k, BL_TXN_SUPERSEDED);
+		return;
+	case BL_REC_FINISH_COMMIT:
+		if (k->job.txn.broken)
+			close_by_facts(k, f);
+		else
+			bl_replace_str(&k->job.txn.rec.reason, "");
+		return;
+	case BL_REC_UNDO_COMMIT: {
+		enum bl_txn_event e = bl_commit_undo(&k->job);
+		force(k, e == BL_EV_COMMIT_UNDONE ? BL_TXN_ROLLED_BACK
+			 : e == BL_EV_THIRD_PARTY ? BL_TXN_SUPERSEDED
+						  : BL_TXN_STUCK);
+		return;
+	}
+	case BL_REC_ROLL_BACK:
+		begin_rollback(k);
+		return;
+	}
+}
+
+void bl_keeper_clean(const struct bl_txn *t)
+{
+	bl_confirm_unlink(t->rec.epoch);
+	bl_txn_drop_roots(t);
+	bl_unit_guard_remove();
+	bl_txn_live(t->rec.epoch, false);
+}
+
+/*
+ * A keeper that commits or goes back is given its time, as long as it is the same one: what
+ * dies again and again gets nowhere.
+ */
+static void give_time(uint64_t epoch, const char *system)
+{
+	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
+	if (bl_txn_open(epoch, &t, NULL) < 0 || t.broken ||
+	    (t.rec.state != BL_TXN_ROLLING_BACK &&
+	     bl_txn_journal(t.rec.state) != BL_JR_CONFIRMED))
+		return;
+	uint64_t before = bl_unit_restarts(system, epoch);
+	int64_t end = bl_now_boot_ns() +
+		      (2 * (int64_t)t.rec.commit_ms + 2 * (int64_t)t.rec.rollback_ms + 120000) *
+			      BL_NS_PER_MS;
+	while (bl_now_boot_ns() < end && bl_unit_restarts(system, epoch) == before) {
+		BL_AUTO(bl_txn) now = { .dir_fd = -1 };
+		if (bl_txn_open(epoch, &now, NULL) < 0 || bl_txn_is_terminal(now.rec.state))
+			return;
+		bl_sleep_ms(1000);
+	}
+}
+
+/* The keeper that does not end is killed; PID 1 brings up another, so the lock is raced for. */
+static int take_over(uint64_t epoch, const char *system, int *out_lock, struct bl_err *err)
+{
+	for (int i = 0; i < 20; i++) {
+		bl_unit_kill_keeper(system, epoch);
+		for (int wait = 0; wait < 20; wait++) {
+			if (bl_txn_lock(false, NULL, NULL, out_lock, err) == 0)
+				return 0;
+			bl_sleep_ms(10);
+		}
+	}
+	return -1;
+}
+
+static int open_job(struct keeper *k, uint64_t epoch, struct bl_err *err)
+{
+	if (bl_txn_open(epoch, &k->job.txn, err) < 0)
+		return -1;
+	k->job.log_fd = openat(k->job.txn.dir_fd, "stc.log",
+			       O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (k->job.log_fd < 0)
+		/* a full disk is no reason not to go back */
+		k->job.log_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct bl_err lost = { 0 };
+	k->job.have_before = bl_snapshot_load(k->job.txn.dir_fd, &k->job.before, &lost) == 0;
+	if (!k->job.have_before)
+		bl_log(BL_LOG_WARN, "%s", lost.msg);
+	return 0;
+}
+
+static void clean_up(const struct keeper *k, const char *system)
+{
+	uint64_t epoch = k->job.txn.rec.epoch;
+	/* of an older one, roots and guard may belong to its successor by now */
+	if (epoch == bl_txn_newest())
+		bl_keeper_clean(&k->job.txn);
+	bl_unit_stop_deadman(system, epoch);
+	/* systemd took the unit in when it booted; now its file is gone */
+	if (k->after_boot)
+		bl_unit_reload(system);
+}
+
+/* A host whose facts cannot be read any more still goes back to the system that is recorded. */
+static int read_facts(struct keeper *k, struct bl_facts *out, struct bl_err *err)
+{
+	if (bl_facts_read(out, err) == 0)
+		return 0;
+	if (k->job.txn.broken || !same_boot(&k->job.txn))
+		return -1;
+	bl_log(BL_LOG_ERR, "%s", err->msg);
+	*out = (struct bl_facts){
+		.system = bl_xstrdup(k->job.txn.rec.system_old),
+		.booted = bl_xstrdup(""),
+		.profile = bl_xstrdup(""),
+		.boot_default = bl_xstrdup(""),
+	};
+	return 0;
+}
+
+static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
+{
+	BL_AUTO(bl_facts) facts = { 0 };
+	if (open_job(k, epoch, err) < 0)
+		return -1;
+	if (read_facts(k, &facts, err) < 0)
+		return -1;
+	if (bl_txn_is_terminal(k->job.txn.rec.state)) {
+		/* killed right behind its end, or the deadman of one that has ended */
+		clean_up(k, facts.system);
+		return 0;
+	}
+	bl_txn_keep_broken(&k->job.txn);
+	if (bl_doorman_new(&k->job, &k->doorman, err) < 0) {
+		bl_log(BL_LOG_ERR, "%s", err->msg);
+		/* nobody could confirm: then it must not begin */
+		if (k->job.txn.rec.state == BL_TXN_PREPARED) {
+			bl_txn_reason(&k->job.txn, "%s", err->msg);
+			force(k, BL_TXN_REFUSED);
+		}
+	}
+	recover(k, &facts);
+	bl_txn_live(epoch, true);
+	while (!bl_txn_is_terminal(k->job.txn.rec.state)) {
+		ping(k);
+		step(k);
+	}
+	bl_doorman_free(k->doorman);
+	clean_up(k, facts.system);
+	return 0;
+}
+
+int bl_keeper_main(uint64_t epoch, bool deadman)
+{
+	struct keeper k = { .job = { .log_fd = -1, .txn = { .dir_fd = -1 }, .tick = tick },
+			    .switch_lock = -1 };
+	struct bl_err err = { 0 };
+	bl_autofd int lock = -1;
+	k.job.ctx = &k;
+	k.deadman = deadman;
+	bl_log_setup(BL_LOG_INFO, false);
+	bl_point_role(deadman ? "deadman" : "keeper");
+	/* paged out code cannot be read back from a disk that died; not every limit allows it
+	 */
+	(void)!mlockall(MCL_CURRENT | MCL_FUTURE);
+	bl_autofree char *system = bl_realpath("/run/current-system");
+	int rc = bl_agent_dirs(&err);
+	if (rc < 0)
+		bl_log(BL_LOG_ERR, "%s", err.msg);
+	if (deadman) {
+		give_time(epoch, system ? system : "");
+		rc = take_over(epoch, system ? system : "", &lock, &err);
+	} else {
+		rc = bl_txn_lock(true, ping, &k, &lock, &err);
+	}
+	bl_unit_notify("READY=1");
+	if (rc == 0)
+		rc = run(&k, epoch, &err);
+	if (rc < 0)
+		bl_log(BL_LOG_ERR, "transaction %llu: %s", (unsigned long long)epoch, err.msg);
+	bl_snapshot_free(&k.job.before);
+	bl_txn_close(&k.job.txn);
+	bl_closep(&k.job.log_fd);
+	return rc < 0 ? 1 : 0;
+}

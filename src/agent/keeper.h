@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* The keeper: one process that guards one transaction from its first step to its end. */
+#ifndef BELAY_AGENT_KEEPER_H
+#define BELAY_AGENT_KEEPER_H
+
+#include "base/base.h"
+
+/*
+ * Runs transaction @epoch to its end, from whatever its record says: a new one, one whose
+ * keeper died, one that a reboot cut short. As @deadman it first kills the keeper that did not
+ * end in time and takes its place. Exit status of the program.
+ */
+int bl_keeper_main(uint64_t epoch, bool deadman);
+
+/* Takes away what an ended transaction leaves outside of its folder. */
+struct bl_txn;
+void bl_keeper_clean(const struct bl_txn *t);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the machine would boot after a power cut, read from the boot loader's own files. Nothing
+ * is written here: installing is the work of each system's switch-to-configuration.
+ */
+#ifndef BELAY_AGENT_LOADER_H
+#define BELAY_AGENT_LOADER_H
+
+#include "base/err.h"
+
+enum bl_loader { BL_LOADER_NONE, BL_LOADER_BLS, BL_LOADER_GRUB, BL_LOADER_EXTLINUX };
+
+const char *bl_loader_name(enum bl_loader loader);
+
+/*
+ * Pure parsers: the toplevel ("/nix/store/...") that @text makes the default, as a new string,
+ * or NULL when it does not say so plainly. Sources: systemd loader.conf(5) and the Boot Loader
+ * Specification; NixOS install-grub.pl (the default is entry 0); NixOS extlinux-conf-builder.
+ */
+char *bl_loader_init_of(const char *options,
+			size_t len);                   /* of "... init=/nix/store/X/init ..." */
+char *bl_loader_conf_default(const char *loader_conf); /* the entry's file name */
+char *bl_loader_grub_default(const char *grub_cfg);
+char *bl_loader_extlinux_default(const char *conf);
+
+/*
+ * Finds the loader below /boot or the EFI system partition and the toplevel of its default.
+ * @out_default is a new string, "" when there is no loader we can read (containers, other
+ * loaders). BL_E_INPUT when a loader is there but its default cannot be told: then nobody knows
+ * what would boot.
+ */
+int bl_loader_default(enum bl_loader *out_loader, char **out_default,
+		      struct bl_err *err) BL_MUST_CHECK;
+/* Flushes the file systems that hold the loader's files. */
+int bl_loader_sync(struct bl_err *err) BL_MUST_CHECK;
+
+#endif

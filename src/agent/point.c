@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+#include "agent/point.h"
+
+#ifdef BELAY_POINTS
+#include "base/file.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define POINT_FILE "/run/belay/point"
+
+static int next_errno;
+static const char *own_role = "";
+
+void bl_point_role(const char *role)
+{
+	own_role = role;
+}
+
+static bool is_meant(const char *name, const char *point)
+{
+	if (strcmp(own_role, "deadman") == 0)
+		return false;
+	return strcmp(name, point) == 0 ||
+	       (strcmp(name, "*") == 0 && strcmp(own_role, "keeper") == 0);
+}
+
+int bl_point_take_errno(void)
+{
+	int e = next_errno;
+	next_errno = 0;
+	return e;
+}
+
+static void count_down(const char *name, const char *action, uint64_t count)
+{
+	bl_autofd int dir = -1;
+	if (count == 0 || bl_open_dir("/run/belay", &dir, NULL) < 0)
+		return;
+	if (count == 1) {
+		unlinkat(dir, "point", 0);
+		return;
+	}
+	bl_autofree char *text =
+		bl_xprintf("%s %s %llu\n", name, action, (unsigned long long)count - 1);
+	if (bl_write_file_at(dir, "point", 0600, text, strlen(text), NULL) < 0)
+		abort();
+}
+
+static void act(const char *action)
+{
+	if (strcmp(action, "kill") == 0)
+		kill(getpid(), SIGKILL);
+	else if (strcmp(action, "stop") == 0)
+		kill(getpid(), SIGSTOP);
+	else if (strcmp(action, "sleep") == 0)
+		sleep(1);
+	else if (strcmp(action, "enospc") == 0)
+		next_errno = ENOSPC;
+	else if (strcmp(action, "eio") == 0)
+		next_errno = EIO;
+	for (; strcmp(action, "spin") == 0;)
+		continue;
+	if (strcmp(action, "hold") == 0) {
+		bl_autofd int fd =
+			open(POINT_FILE ".hit", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+		for (;;)
+			pause();
+	}
+}
+
+void bl_point(const char *name)
+{
+	bl_autofree char *text = bl_slurp(POINT_FILE, 256);
+	if (!text)
+		return;
+	BL_AUTO(bl_strv) words = { 0 };
+	text[strcspn(text, "\n")] = '\0';
+	bl_strv_split(&words, text, ' ');
+	uint64_t count = 1;
+	if (words.n < 2 || !is_meant(words.items[0], name))
+		return;
+	if (words.n > 2 && bl_parse_u64(words.items[2], 0, 1000000, &count, NULL) < 0)
+		return;
+	count_down(words.items[0], words.items[1], count);
+	bl_log(BL_LOG_WARN, "point %s: %s", name, words.items[1]);
+	act(words.items[1]);
+}
+#endif

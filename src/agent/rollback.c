@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+#include "agent/rollback.h"
+
+#include "agent/activation.h"
+#include "agent/commit.h"
+#include "agent/point.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define VERIFY_MS   60000
+#define SHUTDOWN_MS 90000
+#define LOCK_MS     20000
+#define REBOOTS_MAX 3
+#define SYSTEMD_BUS "/run/dbus/system_bus_socket"
+
+/* Fills @to from "address port"; 0 when it is not one. */
+static socklen_t sshd_address(const char *where, struct sockaddr_storage *to)
+{
+	uint64_t port = 0;
+	BL_AUTO(bl_strv) w = { 0 };
+	struct sockaddr_in *in = (struct sockaddr_in *)to;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)to;
+	memset(to, 0, sizeof(*to));
+	bl_strv_split(&w, where, ' ');
+	if (w.n != 2 || bl_parse_u64(w.items[1], 1, 65535, &port, NULL) < 0)
+		return 0;
+	if (inet_pton(AF_INET, w.items[0], &in->sin_addr) == 1) {
+		in->sin_family = AF_INET;
+		in->sin_port = htons((uint16_t)port);
+		return sizeof(*in);
+	}
+	if (inet_pton(AF_INET6, w.items[0], &in6->sin6_addr) == 1) {
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons((uint16_t)port);
+		return sizeof(*in6);
+	}
+	return 0;
+}
+
+bool bl_sshd_answers(const char *where)
+{
+	struct sockaddr_storage to;
+	if (!where[0])
+		return true;
+	socklen_t len = sshd_address(where, &to);
+	if (len == 0)
+		return true;
+	bl_autofd int fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	(void)!connect(fd, (struct sockaddr *)&to, len);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char banner[4];
+	return poll(&p, 1, 3000) == 1 && read(fd, banner, sizeof(banner)) == 4 &&
+	       memcmp(banner, "SSH-", 4) == 0;
+}
+
+/* Without its bus, switch-to-configuration can do nothing. */
+static bool bus_is_dead(void)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = SYSTEMD_BUS };
+	bl_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	return fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0;
+}
+
+/* What is not as before, as a sentence; NULL when the host can be reached as before. */
+static char *what_is_missing(struct bl_job *job)
+{
+	struct bl_err err = { 0 };
+	struct bl_record *r = &job->txn.rec;
+	BL_AUTO(bl_snapshot) now = { 0 };
+	if (!bl_job_runs(r->system_old))
+		return bl_xstrdup("the old system is not the running one");
+	if (!job->have_before)
+		return bl_sshd_answers(r->sshd) ? NULL : bl_xstrdup("sshd does not answer");
+	if (bl_snapshot_take(r->system_old, r->sshd, &now, &err) < 0)
+		return bl_xstrdup(err.msg);
+	bl_autofree char *addresses = bl_strv_missing(&job->before.own, &now.addresses);
+	if (addresses)
+		return bl_xprintf("address missing: %s", addresses);
+	bl_autofree char *routes = bl_strv_missing(&job->before.routes, &now.routes);
+	if (routes)
+		return bl_xprintf("default route missing: %s", routes);
+	return bl_sshd_answers(r->sshd) ? NULL : bl_xstrdup("sshd does not answer");
+}
+
+/* RB_VERIFY: networks need a moment to settle, so it looks until the limit. */
+static bool verify(struct bl_job *job)
+{
+	int64_t end = bl_now_boot_ns() + VERIFY_MS * BL_NS_PER_MS;
+	for (;;) {
+		bl_autofree char *missing = what_is_missing(job);
+		if (!missing)
+			return true;
+		if (bl_now_boot_ns() > end || !bl_job_runs(job->txn.rec.system_old)) {
+			bl_job_say(job, "after the rollback: %s", missing);
+			return false;
+		}
+		for (int i = 0; i < 10; i++) {
+			job->tick(job->ctx);
+			bl_sleep_ms(10);
+		}
+	}
+}
+
+/*
+ * Units, and addresses that others may have taken over meanwhile, are no reason to reboot a
+ * machine that is back and reachable; they are told.
+ */
+static void tell_units(struct bl_job *job)
+{
+	const struct bl_record *r = &job->txn.rec;
+	BL_AUTO(bl_snapshot) now = { 0 };
+	if (!job->have_before || bl_snapshot_take(r->system_old, r->sshd, &now, NULL) < 0)
+		return;
+	bl_autofree char *gone = bl_strv_missing(&job->before.addresses, &now.addresses);
+	bl_autofree char *more = bl_strv_missing(&now.failed, &job->before.failed);
+	if (gone)
+		bl_txn_remark(&job->txn, "addresses missing that were there before: %s", gone);
+	if (more)
+		bl_txn_remark(&job->txn, "failed units that were not failed before: %s", more);
+}
+
+#define OLD_BUS_DEAD (-100) /* beside the statuses of bl_stc_run */
+
+/* R1: the status of OLD's switch-to-configuration. */
+static int activate_old(struct bl_job *job)
+{
+	struct bl_record *r = &job->txn.rec;
+	struct bl_stc stc = {
+		.system = r->system_old,
+		.action = "test",
+		.tools_system = r->system_old,
+		.no_check = true,
+		.log_fd = job->log_fd,
+		.limit_ms = r->rollback_ms,
+		.tick = job->tick,
+		.ctx = job->ctx,
+	};
+	if (bus_is_dead()) {
+		bl_job_say(job, "the system bus is dead: only a reboot leads back");
+		return OLD_BUS_DEAD;
+	}
+	bl_activation_clean_lists(r->system_old);
+	bl_job_say(job, "rolling back to %s", r->system_old);
+	int status = bl_stc_run(&stc);
+	bl_job_say(job, "switch-to-configuration of the old system: status %d", status);
+	return status;
+}
+
+/* Another switch-to-configuration at work is waited for, up to 20 s: then it is in our way. */
+static int activate_old_patiently(struct bl_job *job)
+{
+	int64_t end = bl_now_boot_ns() + LOCK_MS * BL_NS_PER_MS;
+	for (;;) {
+		int status = activate_old(job);
+		if (status != 11 || bl_now_boot_ns() > end)
+			return status;
+		for (int i = 0; i < 100; i++)
+			job->tick(job->ctx);
+	}
+}
+
+static bool third_party(struct bl_job *job)
+{
+	const struct bl_record *r = &job->txn.rec;
+	if (bl_job_runs(r->system_old) || bl_job_runs(r->system_new))
+		return false;
+	bl_txn_remark(&job->txn, "somebody else activated another system: it is left alone");
+	return true;
+}
+
+/*
+ * Whether it went through to its end: 2, 3 and 4 say that a script or units of OLD failed,
+ * which OLD may do on every day; others left it half done.
+ */
+static bool went_through(int status)
+{
+	return status == 0 || status == 2 || status == 3 || status == 4;
+}
+
+enum bl_txn_event bl_rollback(struct bl_job *job)
+{
+	for (int attempt = 0; attempt < 2; attempt++) {
+		if (third_party(job))
+			return BL_EV_THIRD_PARTY;
+		int status = activate_old_patiently(job);
+		bl_point("rolled-back");
+		if (status == OLD_BUS_DEAD || status == 100)
+			break;
+		if (!went_through(status) || !verify(job))
+			continue;
+		if (status == 2 || status == 3)
+			bl_txn_remark(&job->txn,
+				      "the old system's own activation ended with status %d",
+				      status);
+		tell_units(job);
+		return BL_EV_OLD_RUNS;
+	}
+	return bl_rollback_reboot(job);
+}
+
+static bool default_is_old(struct bl_job *job)
+{
+	BL_AUTO(bl_facts) f = { 0 };
+	const char *old = job->txn.rec.system_old;
+	if (bl_facts_read(&f, NULL) == 0 && !f.loader_problem[0] &&
+	    strcmp(bl_facts_default(&f), old) == 0 && strcmp(f.profile, old) == 0)
+		return true;
+	/* without a journal nobody knows whose the default is: it is not ours to move */
+	return !job->txn.broken && bl_commit_undo(job) == BL_EV_COMMIT_UNDONE;
+}
+
+enum bl_txn_event bl_rollback_reboot(struct bl_job *job)
+{
+	struct bl_record *r = &job->txn.rec;
+	if (r->reboots >= REBOOTS_MAX) {
+		bl_txn_remark(&job->txn, "%d reboots did not help", REBOOTS_MAX);
+		return BL_EV_GIVE_UP;
+	}
+	if (!default_is_old(job)) {
+		bl_txn_remark(&job->txn, "the boot default is not the old system: no reboot");
+		return BL_EV_GIVE_UP;
+	}
+	r->reboots++;
+	bl_txn_remark(&job->txn, "rebooted into the old system");
+	if (bl_txn_save(&job->txn, true, NULL) < 0)
+		bl_log(BL_LOG_ERR, "the reboot could not be recorded");
+	bl_job_say(job, "rebooting into %s", r->system_old);
+	/* -i: no inhibitor may stand in the way */
+	const char *const args[] = { "reboot", "-i", "--no-wall", NULL };
+	BL_AUTO(bl_child_result) res = { 0 };
+	if (bl_tool_run(r->system_old, "systemctl", args, 15000, &res, NULL) < 0)
+		bl_log(BL_LOG_ERR, "systemctl reboot cannot be run");
+	for (int64_t end = bl_now_boot_ns() + SHUTDOWN_MS * BL_NS_PER_MS;
+	     bl_now_boot_ns() < end;)
+		job->tick(job->ctx);
+	/* the orderly way hangs: no PID 1 involved any more */
+	sync();
+	reboot(RB_AUTOBOOT);
+	return BL_EV_GIVE_UP;
+}

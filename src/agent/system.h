@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* The target as NixOS: which system runs, which one the profile and the boot loader name. */
+#ifndef BELAY_AGENT_SYSTEM_H
+#define BELAY_AGENT_SYSTEM_H
+
+#include "agent/loader.h"
+#include "base/child.h"
+#include "base/kv.h"
+
+#define BL_PROFILE     "/nix/var/nix/profiles/system"
+#define BL_PROFILE_DIR "/nix/var/nix/profiles"
+
+struct bl_facts {
+	char *system;        /* /run/current-system resolved */
+	char *booted;        /* /run/booted-system resolved, "" when there is none */
+	char *profile;       /* toplevel of the system profile */
+	uint64_t generation; /* its number */
+	enum bl_loader loader;
+	char *boot_default; /* toplevel that the loader starts; "" when there is no loader to
+			       read */
+	char loader_problem[256]; /* "" or why boot_default cannot be told */
+};
+
+/* Fails when this is not a NixOS host: no current system or no system profile. */
+int bl_facts_read(struct bl_facts *out, struct bl_err *err) BL_MUST_CHECK;
+void bl_facts_free(struct bl_facts *f);
+/* What a power cycle would start: the loader's default, the profile where none can be read. */
+const char *bl_facts_default(const struct bl_facts *f);
+void bl_facts_tell(const struct bl_facts *f, struct bl_kv *out);
+
+/* The number N of a profile link "system-N-link"; 0 when it is not one. */
+uint64_t bl_generation_of(const char *link);
+
+/*
+ * Runs @name from @system's sw/bin, never through PATH, with @args (NULL-terminated, without
+ * argv[0]), an environment of ours, and @timeout_ms. Output is kept up to 256 KiB.
+ */
+int bl_tool_run(const char *system, const char *name, const char *const *args,
+		int64_t timeout_ms, struct bl_child_result *out,
+		struct bl_err *err) BL_MUST_CHECK;
+/* The same for what may take long: @tick is called at least every 50 ms. */
+int bl_tool_run_ticking(const char *system, const char *name, const char *const *args,
+			int64_t timeout_ms, void (*tick)(void *ctx), void *ctx,
+			struct bl_child_result *out, struct bl_err *err) BL_MUST_CHECK;
+/* Path of the tool; the caller frees. */
+char *bl_tool_path(const char *system, const char *name);
+/* The environment for programs of @system: its own PATH and nothing of ours. Caller frees [0].
+ */
+struct bl_tool_env {
+	char *path;
+	const char *vars[6];
+};
+void bl_tool_env_init(struct bl_tool_env *env, const char *system, const char *extra);
+void bl_tool_env_free(struct bl_tool_env *env);
+
+static inline void bl_facts_autop(struct bl_facts *f)
+{
+	bl_facts_free(f);
+}
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* The agent as systemd sees it: its transient unit, its deadman timer, its unit for the next
+ * boot. */
+#ifndef BELAY_AGENT_UNIT_H
+#define BELAY_AGENT_UNIT_H
+
+#include "guard/record.h"
+
+#include <sys/types.h>
+
+/*
+ * Starts `<agent> keeper --epoch N` as belay-N.service and waits until it is ready. The unit
+ * lives in /run/systemd/transient, so switch-to-configuration never looks at it, and outside of
+ * every session. @log is the file that takes its output.
+ */
+int bl_unit_start_keeper(const char *system, const struct bl_record *rec, const char *log,
+			 struct bl_err *err) BL_MUST_CHECK;
+/*
+ * belay-deadman-N.timer: fires @after_ms from now and runs `<agent> deadman N`. Both units take
+ * systemd a moment: this one is only begun here, and bl_unit_wait_deadman says how it went.
+ */
+int bl_unit_begin_deadman(const char *system, const struct bl_record *rec, const char *log,
+			  int64_t after_ms, pid_t *out, struct bl_err *err) BL_MUST_CHECK;
+int bl_unit_wait_deadman(pid_t begun, struct bl_err *err) BL_MUST_CHECK;
+void bl_unit_stop_deadman(const char *system, uint64_t epoch);
+/* Whether belay-N.service is active or about to be. */
+bool bl_unit_is_alive(const char *system, uint64_t epoch);
+/* How often PID 1 had to start it again. */
+uint64_t bl_unit_restarts(const char *system, uint64_t epoch);
+/* SIGKILL to everything in belay-N.service. */
+void bl_unit_kill_keeper(const char *system, uint64_t epoch);
+
+/*
+ * A unit below /etc/systemd/system.attached that runs the keeper at the next boot, so that a
+ * crashed transaction ends without anybody asking. Not every host lets us (immutable /etc):
+ * then the next contact does it.
+ */
+int bl_unit_guard_install(const struct bl_record *rec, struct bl_err *err) BL_MUST_CHECK;
+void bl_unit_guard_remove(void);
+/* Has systemd read its unit files again. */
+void bl_unit_reload(const char *system);
+
+/* sd_notify(3) without its library; nothing happens outside of a unit. */
+void bl_unit_notify(const char *state);
+
+#endif
