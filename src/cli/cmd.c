@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/cmd.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/sha256.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "nix/nix.h"
+
+#define AGENT_MAX (8UL * 1024 * 1024)
+
+const struct bl_command *const bl_commands[] = {
+	&bl_cmd_deploy, &bl_cmd_status, &bl_cmd_log, &bl_cmd_history_,
+	&bl_cmd_resume, &bl_cmd_abort,  NULL,
+};
+
+int bl_cmd_fail(const struct bl_err *err)
+{
+	bl_autofree char *text = bl_visible(err->msg);
+	fprintf(stderr, "belay: %s\n", text);
+	return err->code == BL_E_USAGE || err->code == BL_E_INPUT ? BL_EXIT_USAGE
+								  : BL_EXIT_FAILED;
+}
+
+const char *bl_cmd_datadir(void)
+{
+	const char *dir = getenv("BELAY_DATADIR");
+	return dir && *dir ? dir : BELAY_DATADIR;
+}
+
+static int find_source(const struct bl_args *args, struct bl_source *out, struct bl_err *err)
+{
+	const char *named = args->file ? args->file : args->fleet_json;
+	if (!!args->file + !!args->flake + !!args->fleet_json > 1)
+		return bl_err_set(err, BL_E_USAGE,
+				  "only one of --file, --flake and --fleet-json");
+	if (args->flake) {
+		out->kind = BL_SRC_FLAKE;
+		out->where = bl_xstrdup(args->flake);
+		return 0;
+	}
+	if (!named)
+		return bl_source_find(".", out, err);
+	out->kind = args->file ? BL_SRC_FILE : BL_SRC_JSON;
+	out->where = bl_realpath(named);
+	if (!out->where)
+		return bl_err_set(err, BL_E_USAGE, "%s: %s", named, strerror(errno));
+	return 0;
+}
+
+int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl_fleet *fleet,
+		 struct bl_selection *selection, struct bl_err *err)
+{
+	if (find_source(args, source, err) < 0)
+		return -1;
+	if (bl_fleet_read(source, bl_cmd_datadir(), fleet, err) < 0) {
+		/* what cannot be read is the user's to mend, as a wrong flag is */
+		err->code = BL_E_USAGE;
+		return -1;
+	}
+	return bl_select(fleet, &args->on, selection, err);
+}
+
+/* Where it is remembered under which store path the agent with this content was added. */
+static char *agent_note(const char *text, size_t len)
+{
+	uint8_t sum[BL_SHA256_LEN];
+	char hex[2 * BL_SHA256_LEN + 1];
+	struct bl_sha256 s;
+	bl_autofree char *dir = NULL;
+	if (bl_history_dir(&dir, NULL) < 0)
+		return NULL;
+	bl_sha256_init(&s);
+	bl_sha256_update(&s, text, len);
+	bl_sha256_final(&s, sum);
+	bl_hex(sum, sizeof(sum), hex);
+	return bl_xprintf("%s/agent-%.32s", dir, hex);
+}
+
+static int write_program(const char *text, size_t len, const char *dir, struct bl_err *err)
+{
+	bl_autofree char *bin = bl_xprintf("%s/belay-agent/bin", dir);
+	bl_autofree char *to = bl_xprintf("%s/belay-agent", bin);
+	if (bl_mkdirs(bin, 0755, err) < 0)
+		return -1;
+	bl_autofd int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	if (out < 0)
+		return bl_err_sys(err, errno, "create %s", to);
+	return bl_write_all(out, text, len, err);
+}
+
+static void remove_copy(const char *dir)
+{
+	static const char *const parts[] = { "belay-agent/bin/belay-agent", "belay-agent/bin",
+					     "belay-agent", "" };
+	for (size_t i = 0; i < BL_COUNT(parts); i++) {
+		bl_autofree char *path = bl_xprintf("%s/%s", dir, parts[i]);
+		(void)!remove(path);
+	}
+}
+
+static int add_agent(const char *text, size_t len, char **out_path, struct bl_err *err)
+{
+	/* the name in the store is the folder's */
+	char dir[] = "/tmp/belay-agent-XXXXXX";
+	if (!mkdtemp(dir))
+		return bl_err_sys(err, errno, "make a folder in /tmp");
+	bl_autofree char *tree = bl_xprintf("%s/belay-agent", dir);
+	int rc = write_program(text, len, dir, err);
+	if (rc == 0)
+		rc = bl_nix_add(tree, out_path, err);
+	remove_copy(dir);
+	return rc;
+}
+
+int bl_cmd_agent(const char *system, char **out_path, struct bl_err *err)
+{
+	struct utsname u;
+	bl_autofree char *own = uname(&u) < 0 ? NULL : bl_xprintf("%s-linux", u.machine);
+	bl_autofree char *from = bl_xprintf("%s/agent/%s/bin/belay-agent", bl_cmd_datadir(),
+					    system ? system
+					    : own  ? own
+						   : "x86_64-linux");
+	bl_autofree char *text = NULL;
+	size_t len = 0;
+	bl_autofd int in = open(from, O_RDONLY | O_CLOEXEC);
+	if (in < 0)
+		return bl_err_set(err, BL_E_USAGE,
+				  "no agent at %s: install belay's agent for this kind of host",
+				  from);
+	if (bl_read_all(in, AGENT_MAX, &text, &len, err) < 0)
+		return bl_err_wrap(err, "%s", from);
+	/* the same content has the same path: Nix need not be started to be told so */
+	bl_autofree char *note = agent_note(text, len);
+	char *known = note ? bl_readlink(note) : NULL;
+	bl_autofree char *program = known ? bl_xprintf("%s/bin/belay-agent", known) : NULL;
+	if (program && access(program, X_OK) == 0) {
+		*out_path = known;
+		return 0;
+	}
+	free(known);
+	if (add_agent(text, len, out_path, err) < 0)
+		return -1;
+	if (note && bl_symlink_replace(*out_path, note, NULL) < 0)
+		bl_log(BL_LOG_DEBUG, "the agent's path could not be noted");
+	return 0;
+}
+
+int bl_cmd_history(struct bl_history **out, struct bl_err *err)
+{
+	bl_autofree char *dir = NULL;
+	if (bl_history_dir(&dir, err) < 0)
+		return -1;
+	return bl_history_open(dir, out, err);
+}
+
+char *bl_cmd_owner(void)
+{
+	char machine[256] = "?";
+	const struct passwd *pw = getpwuid(getuid());
+	if (gethostname(machine, sizeof(machine)) < 0)
+		machine[0] = '\0';
+	machine[sizeof(machine) - 1] = '\0';
+	return bl_xprintf("%s@%s", pw ? pw->pw_name : "?", machine);
+}
+
+void bl_cmd_time(int64_t wall_ms, char out[32])
+{
+	time_t t = (time_t)(wall_ms / 1000);
+	struct tm tm;
+	if (!localtime_r(&t, &tm) || strftime(out, 32, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+		out[0] = '\0';
+}
+
+enum bl_ui_mode bl_cmd_ui_mode(const struct bl_args *args)
+{
+	const char *term = getenv("TERM");
+	if (args->json)
+		return BL_UI_JSON;
+	return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0 ? BL_UI_TERMINAL
+									  : BL_UI_PLAIN;
+}

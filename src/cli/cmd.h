@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/* What the commands share: their table, exit codes, and finding fleet, agent and history. */
+#ifndef BELAY_CLI_CMD_H
+#define BELAY_CLI_CMD_H
+
+#include "cli/options.h"
+#include "fleet/read.h"
+#include "fleet/select.h"
+#include "history/history.h"
+#include "ui/ui.h"
+
+/* The manual's EXIT STATUS is held against this. */
+enum bl_exit {
+	BL_EXIT_OK = 0,
+	BL_EXIT_FAILED = 1,      /* some hosts failed, or nothing could be begun */
+	BL_EXIT_USAGE = 2,       /* command line or configuration */
+	BL_EXIT_ROLLED_BACK = 3, /* at least one host went back to its old system */
+	BL_EXIT_STUCK = 4,       /* at least one host needs a person */
+	BL_EXIT_INTERRUPTED = 130,
+};
+
+extern const struct bl_command bl_cmd_deploy, bl_cmd_status, bl_cmd_log, bl_cmd_history_,
+	bl_cmd_resume, bl_cmd_abort;
+/* All of them, NULL-terminated, in the order of --help. */
+extern const struct bl_command *const bl_commands[];
+
+/* Options that find a fleet: -f, --flake, --fleet-json, --on. */
+#define BL_FLEET_OPTIONS                                                               \
+	{ "file",                                                                      \
+	  'f',                                                                         \
+	  BL_OPT_STRING,                                                               \
+	  "FILE",                                                                      \
+	  "read the fleet from this Nix file",                                         \
+	  offsetof(struct bl_args, file),                                              \
+	  0,                                                                           \
+	  0 },                                                                         \
+		{ "flake",                                                             \
+		  0,                                                                   \
+		  BL_OPT_STRING,                                                       \
+		  "REF",                                                               \
+		  "read the output `belay` of this flake",                             \
+		  offsetof(struct bl_args, flake),                                     \
+		  0,                                                                   \
+		  0 },                                                                 \
+		{ "fleet-json",                                                        \
+		  0,                                                                   \
+		  BL_OPT_STRING,                                                       \
+		  "FILE",                                                              \
+		  "read a fleet that was evaluated already",                           \
+		  offsetof(struct bl_args, fleet_json),                                \
+		  0,                                                                   \
+		  0 },                                                                 \
+	{                                                                              \
+		"on", 0, BL_OPT_LIST, "LIST", "only these: names, globs, @tags, !not", \
+			offsetof(struct bl_args, on), 0, 0                             \
+	}
+#define BL_COMMON_OPTIONS                                                                       \
+	{ "json",                                                                               \
+	  0,                                                                                    \
+	  BL_OPT_FLAG,                                                                          \
+	  NULL,                                                                                 \
+	  "one JSON event a line on stdout",                                                    \
+	  offsetof(struct bl_args, json),                                                       \
+	  0,                                                                                    \
+	  0 },                                                                                  \
+		{ "help", 'h', BL_OPT_FLAG, NULL, "print this", offsetof(struct bl_args, help), \
+		  0,      0 },                                                                  \
+	{                                                                                       \
+		NULL, 0, BL_OPT_FLAG, NULL, NULL, 0, 0, 0                                       \
+	}
+
+/* Prints "belay: MESSAGE" on stderr; gives the exit code that fits. */
+int bl_cmd_fail(const struct bl_err *err);
+
+/* The folder with the Nix library and the agents: $BELAY_DATADIR, or where it was installed. */
+const char *bl_cmd_datadir(void);
+/* Reads the fleet that @args name, or the one in this folder, and selects from it. */
+int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl_fleet *fleet,
+		 struct bl_selection *selection, struct bl_err *err) BL_MUST_CHECK;
+/* The agent for @system ("x86_64-linux", NULL: this machine's) as a store path. */
+int bl_cmd_agent(const char *system, char **out_path, struct bl_err *err) BL_MUST_CHECK;
+int bl_cmd_history(struct bl_history **out, struct bl_err *err) BL_MUST_CHECK;
+/* "alice@laptop", for the people who find an open transaction. */
+char *bl_cmd_owner(void);
+/* "2026-11-22 07:43:57", local time, for people. */
+void bl_cmd_time(int64_t wall_ms, char out[32]);
+/* JSON when asked for, the live picture on a terminal, else lines. */
+enum bl_ui_mode bl_cmd_ui_mode(const struct bl_args *args);
+
+#endif

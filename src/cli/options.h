@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* One table a command: it feeds parsing, --help, the completions and the manual's check. */
+#ifndef BELAY_CLI_OPTIONS_H
+#define BELAY_CLI_OPTIONS_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+/* What all commands' options and words are parsed into. */
+struct bl_args {
+	char *file; /* -f */
+	char *flake;
+	char *fleet_json;
+	struct bl_strv on; /* --on and the plain words */
+	bool json;
+	bool help;
+	bool keep_going;
+	bool force_drift;
+	uint64_t parallel;
+	char *run;
+	uint64_t max;
+};
+
+enum bl_option_kind { BL_OPT_FLAG, BL_OPT_STRING, BL_OPT_LIST, BL_OPT_NUMBER };
+
+struct bl_option {
+	const char *name; /* without the dashes */
+	char letter;      /* 0: none */
+	enum bl_option_kind kind;
+	const char *arg; /* what its argument is called, NULL for a flag */
+	const char *help;
+	size_t offset; /* in struct bl_args */
+	uint64_t min, max;
+};
+
+struct bl_command {
+	const char *name;
+	const char *words;               /* "[HOST|GLOB|@TAG]..." */
+	const char *summary;             /* one line */
+	const char *details;             /* further lines of --help, or "" */
+	const struct bl_option *options; /* ends with a NULL name */
+	size_t words_max;
+	int (*run)(const struct bl_args *args);
+};
+
+/* Parses what stands behind the command's name. BL_E_USAGE names the option and what it wants.
+ */
+int bl_options_parse(const struct bl_command *cmd, int argc, char **argv, struct bl_args *out,
+		     struct bl_err *err) BL_MUST_CHECK;
+void bl_args_free(struct bl_args *args);
+/* --help of one command, at most 80 columns wide. */
+void bl_options_help(const struct bl_command *cmd, struct bl_buf *out);
+
+static inline void bl_args_autop(struct bl_args *args)
+{
+	bl_args_free(args);
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Moving closures to hosts. Today the user's `nix copy` does it, on the work connection. */
+#ifndef BELAY_COPY_COPY_H
+#define BELAY_COPY_COPY_H
+
+#include "fleet/fleet.h"
+#include "host/proc.h"
+
+struct bl_copy;
+
+struct bl_copy_spec {
+	const struct bl_node *node;
+	const char *control;      /* control socket of the work connection */
+	bool elevated;            /* Nix on the host has to become root first */
+	const char *const *paths; /* store paths whose closures are to be valid there */
+	void (*line)(void *ctx, const char *line); /* what it tells */
+	/* last of all; @what NULL when every path is valid on the host now */
+	void (*done)(void *ctx, const char *what, const char *remedy);
+	void *ctx;
+};
+
+int bl_copy_start(uv_loop_t *loop, const struct bl_copy_spec *spec, struct bl_copy **out,
+		  struct bl_err *err) BL_MUST_CHECK;
+/* Stops it; no callback follows. NULL is fine. */
+void bl_copy_drop(struct bl_copy *c);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the user wants, as plain data: the nodes of a fleet and their settings, read from the
+ * JSON document that the Nix library makes (docs/fleet-schema.md, version 1).
+ */
+#ifndef BELAY_FLEET_FLEET_H
+#define BELAY_FLEET_FLEET_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct bl_node {
+	char *name;
+	bool enable;
+	char *host; /* as the user wrote it: [user@]name, name may be an alias of ~/.ssh/config
+		     */
+	char *drv_path; /* derivation of the toplevel, NULL when it is given as a built path */
+	char *out_path; /* the toplevel */
+	char *system;   /* "x86_64-linux"; NULL when not known */
+	uint32_t success_timeout_s; /* how long the host waits for the confirmation */
+	uint32_t switch_timeout_s;  /* how long the activation may take */
+	bool ignore_failing_units;
+	struct bl_strv elevate; /* how another user than root becomes root: "sudo" "-n" */
+	bool substitute_on_target;
+	struct bl_strv tags;
+	struct bl_strv ssh_options; /* each one the argument of an `ssh -o` */
+};
+
+struct bl_fleet {
+	struct bl_node *nodes; /* in the document's order */
+	size_t n;
+};
+
+/*
+ * Parses the fleet JSON. @origin names it in messages (a file, "the evaluation of fleet.nix").
+ * Refuses what it does not know: another version, unknown keys, wrong types, values out of
+ * range, node names other than [A-Za-z0-9_][A-Za-z0-9_.-]*, hosts that ssh could take for an
+ * option. On success the caller owns @out: bl_fleet_free().
+ */
+int bl_fleet_parse(const char *text, size_t len, const char *origin, struct bl_fleet *out,
+		   struct bl_err *err) BL_MUST_CHECK;
+void bl_fleet_free(struct bl_fleet *fleet);
+
+static inline void bl_fleet_autop(struct bl_fleet *fleet)
+{
+	bl_fleet_free(fleet);
+}
+
+#endif

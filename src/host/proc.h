@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* Programs that run while others do: libuv behind one header. */
+#ifndef BELAY_HOST_PROC_H
+#define BELAY_HOST_PROC_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+#include <uv.h>
+
+struct bl_proc;
+
+struct bl_proc_spec {
+	const char *const *argv;
+	const char *const *env_add; /* "KEY=value" besides the caller's environment, or NULL */
+	void (*on_out)(void *ctx, const char *data, size_t len);
+	void (*on_err)(void *ctx, const char *data,
+		       size_t len); /* NULL: only the tail is kept */
+	/* once, last of all; @status as bl_child_status, @err_tail the last 4 KiB of stderr */
+	void (*on_exit)(void *ctx, int status, const char *err_tail);
+	void *ctx;
+};
+
+/* Starts it with a pipe on each of its three descriptors, in a process group of its own. */
+int bl_proc_start(uv_loop_t *loop, const struct bl_proc_spec *spec, struct bl_proc **out,
+		  struct bl_err *err) BL_MUST_CHECK;
+/* Queues @data for its stdin; what it does not read is lost with it. */
+void bl_proc_write(struct bl_proc *p, const void *data, size_t len);
+/* SIGTERM to its group; on_exit follows. */
+void bl_proc_kill(struct bl_proc *p);
+/* No callback any more, SIGTERM, and the memory goes when the loop has reaped it. NULL is fine.
+ */
+void bl_proc_drop(struct bl_proc *p);
+
+#endif

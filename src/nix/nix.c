@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#include "nix/nix.h"
+
+#include "base/child.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define OUTPUT_MAX (64UL * 1024 * 1024)
+
+static const char *last_of(const char *text, const char *what)
+{
+	const char *found = NULL;
+	for (const char *at = strstr(text, what); at; at = strstr(at + 1, what))
+		found = at;
+	return found;
+}
+
+char *bl_nix_complaint(const char *stderr_text)
+{
+	static const char ours[] = "error: belay: ";
+	const char *at = last_of(stderr_text, ours);
+	if (at) {
+		at += sizeof(ours) - 1;
+		return bl_xstrndup(at, strcspn(at, "\n"));
+	}
+	at = last_of(stderr_text, "error: ");
+	at = at ? at + strlen("error: ") : stderr_text;
+	/* several lines with an excerpt of the file: in one line it still names file and place
+	 */
+	BL_AUTO(bl_buf) b = { 0 };
+	bool blank = false;
+	for (; *at && b.len < 400; at++) {
+		if (*at == '\033') {
+			at += strcspn(at, "m");
+			if (!*at)
+				break;
+			continue;
+		}
+		if (*at == ' ' || *at == '\n' || *at == '\t') {
+			blank = b.len > 0;
+			continue;
+		}
+		if (blank)
+			bl_buf_putc(&b, ' ');
+		blank = false;
+		bl_buf_putc(&b, *at);
+	}
+	return bl_buf_steal(&b);
+}
+
+int bl_nix_output(const char *const *argv, char **out_text, size_t *out_len, struct bl_err *err)
+{
+	const struct bl_child_spec spec = { .argv = argv,
+					    .out_max = OUTPUT_MAX,
+					    .err_mode = BL_CHILD_ERR_KEEP };
+	BL_AUTO(bl_child_result) r = { 0 };
+	if (bl_child_run(&spec, &r, err) < 0)
+		return bl_err_wrap(err, "Nix is needed on this machine");
+	if (r.status != 0) {
+		bl_autofree char *said = bl_nix_complaint(bl_buf_str(&r.err));
+		return bl_err_set(err, BL_E_FAILED, "%s", said);
+	}
+	if (out_len)
+		*out_len = r.out.len;
+	*out_text = bl_buf_steal(&r.out);
+	return 0;
+}
+
+static void realise_argv(const char *const *paths, const char *roots_dir, bool keep_going,
+			 struct bl_strv *argv)
+{
+	bl_strv_add(argv, "nix-store");
+	bl_strv_add(argv, "--realise");
+	if (keep_going)
+		bl_strv_add(argv, "--keep-going");
+	bl_strv_add(argv, "--add-root");
+	bl_strv_addf(argv, "%s/root", roots_dir);
+	bl_strv_add(argv, "--indirect");
+	for (size_t i = 0; paths[i]; i++)
+		bl_strv_add(argv, paths[i]);
+}
+
+int bl_nix_realise(const char *const *paths, const char *roots_dir, bool keep_going,
+		   struct bl_err *err)
+{
+	BL_AUTO(bl_strv) argv = { 0 };
+	realise_argv(paths, roots_dir, keep_going, &argv);
+	const struct bl_child_spec spec = {
+		.argv = (const char *const *)argv.items,
+		.out_max = 1024UL * 1024,
+		.err_mode = BL_CHILD_ERR_INHERIT,
+	};
+	BL_AUTO(bl_child_result) r = { 0 };
+	if (bl_child_run(&spec, &r, err) < 0)
+		return bl_err_wrap(err, "Nix is needed on this machine");
+	if (r.status != 0)
+		return bl_err_set(err, BL_E_FAILED, "nix-store --realise ended with status %d",
+				  r.status);
+	return 0;
+}
+
+int bl_nix_root(const char *const *paths, const char *roots_dir, pid_t *out, struct bl_err *err)
+{
+	BL_AUTO(bl_strv) argv = { 0 };
+	realise_argv(paths, roots_dir, false, &argv);
+	if (bl_child_spawn((const char *const *)argv.items, NULL, -1, -1, -1, NULL, NULL, out,
+			   err) < 0)
+		return bl_err_wrap(err, "Nix is needed on this machine");
+	return 0;
+}
+
+int bl_nix_add(const char *dir, char **out_path, struct bl_err *err)
+{
+	const char *const argv[] = { "nix-store", "--add", dir, NULL };
+	if (bl_nix_output(argv, out_path, NULL, err) < 0)
+		return bl_err_wrap(err, "add %s to the store", dir);
+	(*out_path)[strcspn(*out_path, "\n")] = '\0';
+	return 0;
+}

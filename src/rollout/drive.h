@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* Carries out what course and rollout decide: sessions, copies, timers, for all hosts at once.
+ */
+#ifndef BELAY_ROLLOUT_DRIVE_H
+#define BELAY_ROLLOUT_DRIVE_H
+
+#include "fleet/fleet.h"
+#include "guard/proof.h"
+
+enum bl_outcome {
+	BL_OUT_COMMITTED,
+	BL_OUT_UNCHANGED,
+	BL_OUT_ROLLED_BACK,
+	BL_OUT_REFUSED,     /* the host said no; nothing was changed */
+	BL_OUT_UNREACHABLE, /* it could not be talked to; nothing was changed */
+	BL_OUT_FAILED,      /* copying failed; nothing was changed */
+	BL_OUT_STUCK,
+	BL_OUT_SUPERSEDED,
+	BL_OUT_UNKNOWN, /* changed, and it did not answer within its own limit */
+	BL_OUT_SKIPPED, /* another host's failure or the operator came first */
+	BL_OUT_NOUTCOMES,
+};
+
+const char *bl_outcome_name(enum bl_outcome outcome); /* "rolled_back" */
+bool bl_outcome_is_good(enum bl_outcome outcome);
+
+struct bl_drive_result {
+	enum bl_outcome outcome;
+	const char *headline;
+	const char *reason; /* NULL: nothing to add */
+	const char *state;  /* what the host is in now */
+	const char *next;   /* what to do */
+	const char *system; /* what it runs, NULL when not known */
+	uint64_t epoch;     /* 0: no transaction was started */
+};
+
+/* Told as it happens; @i is the host's place in the nodes. Texts are borrowed for the call. */
+struct bl_drive_observer {
+	void (*phase)(void *ctx, size_t i, const char *phase, const char *line);
+	void (*output)(void *ctx, size_t i, const char *stream, const char *line);
+	void (*note)(void *ctx, size_t i, const char *text);
+	/* before the start: the key must be durable when it returns 0, else nothing is started
+	 */
+	int (*starting)(void *ctx, size_t i, const char *system_old,
+			const uint8_t key[BL_KEY_LEN], struct bl_err *err);
+	void (*started)(void *ctx, size_t i, const char *system_old, uint64_t epoch);
+	void (*result)(void *ctx, size_t i, const struct bl_drive_result *r);
+	void (*tick)(void *ctx); /* every 100 ms */
+};
+
+/* An open transaction of an earlier run, to be brought to its end. */
+struct bl_drive_resume {
+	uint64_t epoch;
+	uint8_t key[BL_KEY_LEN];
+};
+
+struct bl_drive_spec {
+	const struct bl_node *const *nodes;
+	size_t n;
+	size_t parallel;
+	bool keep_going;
+	bool force_drift;
+	const char *agent; /* the agent's store path */
+	const char *run;
+	const char *owner;                    /* user@machine, for people */
+	const struct bl_drive_resume *resume; /* one a node, or NULL: a new deployment */
+	const struct bl_drive_observer *observer;
+	void *ctx;
+};
+
+/*
+ * Runs until every host has ended or the operator gave up: the first SIGINT or SIGTERM lets
+ * nothing new begin, the second leaves at once. @out_interrupted tells of the first. Fails only
+ * where nothing could be begun.
+ */
+int bl_drive(const struct bl_drive_spec *spec, bool *out_interrupted,
+	     struct bl_err *err) BL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a command tells while it works: plain lines, a live picture on a terminal, or one JSON
+ * event a line. It knows hosts, phases and outcomes as words, not what is being done.
+ */
+#ifndef BELAY_UI_UI_H
+#define BELAY_UI_UI_H
+
+#include "base/base.h"
+
+enum bl_ui_mode { BL_UI_PLAIN, BL_UI_TERMINAL, BL_UI_JSON };
+
+struct bl_ui_result {
+	/*
+	 * "committed", "unchanged", "rolled_back", "refused", "unreachable", "failed", "stuck",
+	 * "superseded", "unknown", "skipped"; never NULL
+	 */
+	const char *outcome;
+	const char *headline; /* "Successfully activated new system!" */
+	const char *reason;   /* what failed, or NULL */
+	const char *state;    /* the state that the host is in now, or NULL */
+	const char *next;     /* what to do next, a command, or NULL */
+	const char *system;   /* the system the host runs now as far as is known, or NULL */
+	uint64_t epoch;       /* the host's number of the transaction, 0 for none */
+};
+
+/*
+ * @host is NULL for what is about the whole run (evaluating, building); such lines are allowed
+ * before bl_ui_begin(). A host that was not given to bl_ui_begin() joins at the end. Text may
+ * be anything: it is made harmless here, a line end at its end is dropped. Writing never fails:
+ * a reader that has gone away does not stop a deployment.
+ */
+struct bl_ui;
+
+/* PLAIN and TERMINAL write to @err_fd, JSON to @out_fd. Owned by the caller. */
+struct bl_ui *bl_ui_new(enum bl_ui_mode mode, int out_fd, int err_fd);
+void bl_ui_free(struct bl_ui *ui);
+
+/* Nodes in the order in which a terminal shows them. Call once, before the others. */
+void bl_ui_begin(struct bl_ui *ui, const char *run_id, const char *const *hosts, size_t n);
+/* @host enters a phase ("connect", "copy", ...); @line is for people and may be NULL. */
+void bl_ui_phase(struct bl_ui *ui, const char *host, const char *phase, const char *line);
+/* One line that a program printed for @host; @stream "copy", "activation", "agent". */
+void bl_ui_output(struct bl_ui *ui, const char *host, const char *stream, const char *line);
+/* A remark that is no failure: "boot loader is not readable here, ...". */
+void bl_ui_note(struct bl_ui *ui, const char *host, const char *text);
+/* The end of @host (never NULL). */
+void bl_ui_result(struct bl_ui *ui, const char *host, const struct bl_ui_result *r);
+/* Call every 100 to 250 ms: a terminal shows seconds running. */
+void bl_ui_tick(struct bl_ui *ui);
+/* Leaves the picture; tells failures in full and the summary. @exit_code: of the program. */
+void bl_ui_end(struct bl_ui *ui, int exit_code);
+
+#endif
