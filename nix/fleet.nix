@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+#
+# From what the user wrote to the fleet as plain data (docs/fleet-schema.md): checks every option, fills
+# in the defaults and says in one line what is wrong.
+#
+#   fleet.nix :: { defaults ? { }, nodes } -> { data, built }
+#     data   the fleet document; its strings have no context, so reading it builds nothing
+#     built  node name -> path of its toplevel as a string that makes Nix build it
+#
+# One file without a path in it and without nixpkgs' lib: belay hands its very text to `nix eval --apply`,
+# since a flake is evaluated in pure mode, where no file outside the store can be imported.
+fleet:
+let
+  inherit (builtins)
+    addErrorContext all attrNames elem elemAt filter foldl' genList getContext head isAttrs isBool
+    isFunction isInt isList isPath isString length map mapAttrs match replaceStrings sort split
+    stringLength substring toJSON toString typeOf unsafeDiscardStringContext unsafeGetAttrPos;
+
+  # ---- errors: all begin with "belay: " and are one line, so that belay finds them in what Nix prints
+
+  fail = message: throw "belay: ${message}";
+
+  # " (file:line)" of an attribute, or "" where Nix does not know it.
+  at = name: set:
+    let pos = unsafeGetAttrPos name set;
+    in if pos == null then "" else " (${toString pos.file}:${toString pos.line})";
+
+  shorten = text: if stringLength text > 60 then substring 0 57 text + "..." else text;
+
+  describe = v:
+    if isString v then "${shorten (toJSON v)} (a string)"
+    else if isInt v || isBool v then "${toJSON v} (${if isInt v then "a number" else "a boolean"})"
+    else if isFunction v then "a function"
+    else if isDerivation v then "a derivation"
+    else if isAttrs v then "an attribute set"
+    else if isList v then "the list [ ${toString (map describe v)} ]"
+    else if isPath v then "${toString v} (a path)"
+    else typeOf v;
+
+  # The known name that is the fewest single-letter changes away, as ", did you mean 'x'?"; "" if none is near.
+  nearest = known: name:
+    let
+      chars = s: genList (i: substring i 1 s) (stringLength s);
+      lower = replaceStrings (chars "ABCDEFGHIJKLMNOPQRSTUVWXYZ") (chars "abcdefghijklmnopqrstuvwxyz");
+      min = x: y: if x < y then x else y;
+      last = list: elemAt list (length list - 1);
+      distance = a: b:
+        let
+          as = chars (lower a);
+          # One row of the edit distance table from the row above it.
+          step = above: c: foldl'
+            (row: i: row ++ [
+              (min (min (last row + 1) (elemAt above (i + 1) + 1))
+                (elemAt above i + (if elemAt as i == c then 0 else 1)))
+            ])
+            [ (head above + 1) ]
+            (genList (i: i) (length as));
+        in
+        last (foldl' step (genList (i: i) (length as + 1)) (chars (lower b)));
+      scored = sort (x: y: x.score < y.score) (map (k: { name = k; score = distance k name; }) known);
+      best = head scored;
+    in
+    if stringLength name <= 40 && best.score <= 1 + stringLength best.name / 4
+    then ", did you mean '${best.name}'?" else "";
+
+  # ---- what a value must be
+
+  isDerivation = v: isAttrs v && v ? type && v.type == "derivation";
+  isNixosSystem = v: isAttrs v && v ? config && v ? options;
+
+  nameForm = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}";
+  matches = form: v: isString v && match form v != null;
+  listOf = ok: v: isList v && all ok v;
+  # No control characters: these words become arguments and are shown on a terminal.
+  isWord = matches "[^[:cntrl:]]+";
+
+  bool = default: { inherit default; ok = isBool; want = "true or false"; };
+  seconds = default: {
+    inherit default;
+    ok = v: isInt v && v >= 1 && v <= 86400;
+    want = "a whole number of seconds from 1 to 86400";
+  };
+
+  # Every option of a node but `toplevel`. `default` may be absent: then it is worked out in `checkNode`.
+  # `read` turns another accepted way of writing into the one that the document has.
+  options = {
+    enable = bool true;
+    host = {
+      # A leading '-' would be an option to ssh, and ssh hands user and host on to a ProxyCommand's shell.
+      ok = let other = "[:space:][:cntrl:]'`\"$;&<>|(){}\\\\"; in
+        v: matches "([^${other}@-][^${other}]*@)?[^${other}@-][^${other}@]*" v;
+      want = "what to give to ssh: \"user@host\", \"host\" or a name from ~/.ssh/config";
+    };
+    successTimeout = seconds 20;
+    switchTimeout = seconds 60;
+    ignoreFailingSystemdUnits = bool false;
+    privilegeEscalationCommand = {
+      # -n: there is nobody to type a password in the window in which a host waits for its confirmation.
+      default = [ "sudo" "-n" ];
+      ok = v: listOf isWord v || isWord v;
+      read = v: if isString v then filter (w: isString w && w != "") (split " +" v) else v;
+      want = "a list of words like [ \"sudo\" \"-n\" ], or one string of them";
+    };
+    hasFastConnection = bool false;
+    substituteOnTarget = { ok = isBool; want = "true or false"; };
+    tags = {
+      default = [ ];
+      ok = listOf (matches nameForm);
+      want = "a list of strings of letters, digits, '_', '.' and '-'";
+    };
+    sshOptions = {
+      default = [ ];
+      ok = listOf (v: isWord v && matches "[A-Za-z][A-Za-z0-9]*[ =].+" v);
+      want = "a list of strings as `ssh -o` takes them, like \"Port=2222\"";
+    };
+    strategy = {
+      default = "live";
+      ok = v: elem v [ "live" "auto" ];
+      want = "\"live\" or \"auto\"; other strategies come with a later version";
+    };
+  };
+
+  # Known by name, but not in this version: what to do instead.
+  useToplevel = "set 'toplevel' to the system's config.system.build.toplevel";
+  later = {
+    # Evaluating `configuration` with the node's `nixpkgs` will come in here and give `toplevel`.
+    configuration = "is not evaluated by this version yet; ${useToplevel}";
+    nixpkgs = "is not used by this version yet, since 'configuration' is not; import it yourself and ${useToplevel}";
+    deployFrom = "is not read by this version yet; set 'host' and 'hasFastConnection' as they are from here";
+    deployHost = "is not read by this version yet; set each node's 'host' as it is from here";
+    closurePaths = "is not read by this version yet; make the paths part of the system (system.extraDependencies)";
+    preparationPhases = "is not run by this version yet; remove it and run its commands before the deployment";
+    postDeployScript = "is not run by this version yet; remove it and run its commands after the deployment";
+    addresses = "is not read by this version yet; set 'host' to the one address to use";
+    checks = "is not read by this version yet; remove it";
+    secrets = "is not read by this version yet; remove it";
+    buildOn = "is not read by this version yet; remove it: systems are built on this machine";
+    rollout = "is not read by this version yet; remove it: all hosts are deployed at once";
+    ssh = "is not read by this version yet; use 'sshOptions'";
+  };
+
+  # ---- checks
+
+  # `where` names the set in messages; the error is for the first name that is not `known`.
+  checkNames = where: known: set:
+    let
+      bad = filter (n: !elem n known) (attrNames set);
+      name = head bad;
+    in
+    if bad == [ ] then set
+    else if later ? ${name} then fail "${where}: '${name}' ${later.${name}}${at name set}"
+    else fail "${where}: there is no option ${toJSON name}${nearest known name}${at name set}";
+
+  nodeOptions = [ "toplevel" ] ++ attrNames options;
+
+  # A plain set of node options; also says what the other forms seen in practice should become.
+  checkSet = where: set:
+    if isFunction set then
+      fail "${where}: is a function; this version takes plain options here, and no modules yet"
+    else if isDerivation set || isNixosSystem set then
+      fail "${where}: is ${if isDerivation set then "a derivation" else "a NixOS system"}; write { toplevel = ...; }"
+    else if !isAttrs set then
+      fail "${where}: is ${describe set}; it must be an attribute set of options"
+    else checkNames where nodeOptions set;
+
+  storeHint = "a derivation (config.system.build.toplevel) or the store path of a built one";
+
+  # { drvPath, path, system } without context, and `built`, the path with it.
+  checkToplevel = where: source: value:
+    let
+      wrong = fail "${where}: 'toplevel' is ${describe value}; it must be ${storeHint}${at "toplevel" source}";
+      text = toString value;
+      plain = unsafeDiscardStringContext text;
+      prefix = builtins.storeDir + "/";
+      inStore = substring 0 (stringLength prefix) plain == prefix
+        && match "[0-9a-z]{32}-[^/[:cntrl:]]+" (substring (stringLength prefix) (-1) plain) != null;
+      # "${system}" is a string, yet knows the derivation it came from.
+      context = getContext text;
+      origins = attrNames context;
+      fromDerivation = length origins == 1 && context.${head origins} ? outputs;
+    in
+    if isDerivation value then {
+      drvPath = unsafeDiscardStringContext value.drvPath;
+      path = unsafeDiscardStringContext value.outPath;
+      system = if value ? system && isString value.system then unsafeDiscardStringContext value.system else null;
+      built = value.outPath;
+    }
+    else if isNixosSystem value then
+      fail "${where}: 'toplevel' is a whole NixOS system; add .config.system.build.toplevel${at "toplevel" source}"
+    else if !(isString value || isPath value) || !inStore then wrong
+    else {
+      drvPath = if fromDerivation then head origins else null;
+      path = plain;
+      system = null;
+      # Without its context Nix would not see the path as an input of the deploy script.
+      built = if origins != [ ] then text else builtins.appendContext plain { ${plain}.path = true; };
+    };
+
+  checkNode = name: own:
+    let
+      here = "node ${name}";
+      node = defaults // checkSet here own;
+      sourceOf = option: if own ? ${option} then own else defaults;
+      whereOf = option: if own ? ${option} then here else "${here} (from 'defaults')";
+      computed = {
+        host = name;
+        # On a slow line the target fetches what it can by itself.
+        substituteOnTarget = !values.hasFastConnection;
+      };
+      value = option: type:
+        let given = node.${option}; in
+        if !(node ? ${option}) then type.default or computed.${option}
+        else if !type.ok given then
+          fail "${whereOf option}: '${option}' is ${describe given}; it must be ${type.want}${at option (sourceOf option)}"
+        else (type.read or (v: v)) given;
+      values = mapAttrs value options;
+      toplevel =
+        if node ? toplevel
+        then checkToplevel (whereOf "toplevel") (sourceOf "toplevel") node.toplevel
+        else fail "${here}: has no system to deploy; ${useToplevel}${at name nodes}";
+      # Around the fields too: the set is there at once, and its evaluation comes with drvPath.
+      traced = addErrorContext "while evaluating the system of node '${name}'";
+      evaluated = mapAttrs (_: traced) (traced toplevel);
+    in
+    if match nameForm name == null then
+      fail ("node ${toJSON name}: a node's name has up to 128 letters, digits, '_', '.' and '-', "
+        + "and begins with a letter, digit or '_'${at name nodes}")
+    else {
+      data = plainStrings values // {
+        # Not called outPath: Nix prints a set with that name as the bare path.
+        toplevel = { inherit (evaluated) drvPath path; };
+        inherit (evaluated) system;
+      };
+      inherit (evaluated) built;
+    };
+
+  # Options may be made from a derivation ("${pkgs.foo}/bin/x"); on their own they build nothing.
+  plainStrings = mapAttrs (_: v:
+    if isString v then unsafeDiscardStringContext v
+    else if isList v then map unsafeDiscardStringContext v
+    else v);
+
+  top =
+    if !isAttrs fleet || isDerivation fleet then
+      fail "the fleet is ${describe fleet}; it must be an attribute set { defaults = { ... }; nodes = { ... }; }"
+    else if !(fleet ? nodes) then
+      fail "the fleet has no 'nodes'; it must be an attribute set { defaults = { ... }; nodes = { ... }; }"
+    else checkNames "fleet" [ "defaults" "nodes" ] fleet;
+
+  defaults = checkSet "defaults" (top.defaults or { });
+
+  nodes =
+    if isAttrs top.nodes && !isDerivation top.nodes then top.nodes
+    else fail "fleet: 'nodes' is ${describe top.nodes}; it must be an attribute set with a node for each name${at "nodes" top}";
+
+  checked = mapAttrs checkNode nodes;
+in
+{
+  data = {
+    belayFleet = 1; # version of docs/fleet-schema.md
+    nodes = mapAttrs (_: node: node.data) checked;
+  };
+  built = mapAttrs (_: node: node.built) checked;
+}

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+#
+# The fleet document from any value that a fleet file or a flake's output `belay` may have.
+#
+#   read-value.nix :: toFleet -> source -> value -> data
+#     toFleet  what nix/fleet.nix evaluates to
+#     source   the file or flake output, for messages
+#
+# No path in here, for the same reason as in fleet.nix.
+toFleet: source:
+let
+  inherit (builtins) any attrNames attrValues filter functionArgs isAttrs isFunction typeOf;
+
+  fail = message: throw "belay: ${source}: ${message}";
+
+  wanted = "belay's own form is expected: { defaults = { ... }; nodes.NAME = { host = ...; toplevel = ...; }; }, "
+    + "as it is or given to the belay library";
+
+  isDerivation = v: isAttrs v && v ? type && v.type == "derivation";
+  looksLikeNode = v: isFunction v || (isAttrs v && (v ? deployment || v ? imports));
+
+  # A function is called if it can do without arguments.
+  call = value:
+    let needed = filter (name: !(functionArgs value).${name}) (attrNames (functionArgs value));
+    in if !isFunction value then value
+    else if needed == [ ] then value { }
+    else fail "is a function that needs the argument '${builtins.head needed}'; ${wanted}";
+
+  read = value:
+    if isFunction value then fail "is a function that gives a function; ${wanted}"
+    else if !isAttrs value then fail "is a ${typeOf value}; ${wanted}"
+
+    # What the belay library makes of a fleet; its version may differ from ours.
+    else if value ? belayFleet then
+      if isAttrs value.belayFleet && value.belayFleet.belayFleet or null == 1 then value.belayFleet
+      else fail "was made by another version of the belay library, whose fleets this belay does not read"
+
+    else if isDerivation value then fail "is a derivation, not a fleet; ${wanted}"
+    else if value ? outputs && isFunction value.outputs then
+      fail "is a flake; use `belay deploy --flake REF`, which reads its output 'belay'"
+    else if value ? nixosConfigurations then
+      fail "has nixosConfigurations, which this version does not read yet; ${wanted}"
+    else if value ? config && value ? options then
+      fail "is a single NixOS system; ${wanted}"
+    else if value ? nodes then (toFleet value).data
+    else if value ? meta || value ? network || any looksLikeNode (attrValues (removeAttrs value [ "defaults" ])) then
+      fail "looks like a colmena hive, which this version does not read yet; ${wanted}"
+    else fail "has no 'nodes'; ${wanted}";
+in
+value: read (call value)
