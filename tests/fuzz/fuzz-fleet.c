@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* The fleet document, and selections whose words come from the document itself. */
+#include "fleet/select.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What a parsed fleet promises to all who read it. */
+static void check(const struct bl_fleet *fleet)
+{
+	assert(fleet->n > 0);
+	for (size_t i = 0; i < fleet->n; i++) {
+		const struct bl_node *node = &fleet->nodes[i];
+		assert(node->host[0] && node->host[0] != '-' && node->name[0] != '-');
+		assert(!strchr(node->name, '/'));
+		assert(bl_starts_with(node->out_path, "/nix/store/"));
+		assert(!node->drv_path || bl_ends_with(node->drv_path, ".drv"));
+		assert(node->success_timeout_s >= 1 && node->switch_timeout_s >= 1);
+	}
+}
+
+static void select_by(const struct bl_fleet *fleet, const char *prefix, const char *word)
+{
+	BL_AUTO(bl_strv) words = { 0 };
+	BL_AUTO(bl_selection) s = { 0 };
+	struct bl_err err = { 0 };
+	if (word)
+		bl_strv_addf(&words, "%s%s", prefix, word);
+	if (bl_select(fleet, &words, &s, &err) < 0)
+		assert(s.n == 0 && err.code == BL_E_USAGE && err.msg[0]);
+	else
+		assert(s.n > 0 && s.n <= fleet->n);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	BL_AUTO(bl_fleet) fleet = { 0 };
+	struct bl_err err = { 0 };
+	if (bl_fleet_parse((const char *)data, size, "fuzz", &fleet, &err) < 0) {
+		assert(fleet.n == 0 && err.code == BL_E_INPUT);
+		assert(bl_starts_with(err.msg, "fuzz: ") && !strpbrk(err.msg, "\033\n"));
+		return 0;
+	}
+	check(&fleet);
+	select_by(&fleet, "", NULL);
+	select_by(&fleet, "", fleet.nodes[0].name);
+	select_by(&fleet, "!", fleet.nodes[0].name);
+	select_by(&fleet, "", fleet.nodes[0].host);
+	if (fleet.nodes[0].tags.n > 0)
+		select_by(&fleet, "@", fleet.nodes[0].tags.items[0]);
+	return 0;
+}

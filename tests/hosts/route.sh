@@ -1,0 +1,23 @@
+#!/bin/bash
+# B4: the deployer reaches the host by its default gateway alone, and the new system drops it.
+. "$(dirname "$0")/lib.sh"
+
+up far1 31 --segment 2 --argstr networking scripted
+SUCCESS_TIMEOUT=6
+good=$(system far1 31 --argstr networking scripted --argstr version good)
+check "a good deployment through the router" deploy far1="$good"
+oracle far1 COMMITTED "$good" 2
+baseline far1
+
+bad=$(system far1 31 --argstr networking scripted --argstr version nogw --arg gateway null)
+probe_start far1
+stopwatch
+deploy far1="$bad"
+ms=$(elapsed)
+is "B4: exit code of a rollback" "$RC" 3
+check "B4: told within 15 s ($ms ms)" test "$ms" -le 15000
+probe_stop far1
+like "B4: the default route is back" <(on far1 ip route) '^default via'
+oracle far1 ROLLED_BACK "$good" 2
+oracle_again far1
+done_testing

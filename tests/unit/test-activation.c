@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "unit.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/activation.h"
+
+#define NG_SCRIPT  "updating...\nFailed to run activate script\n"
+#define SNIPPET    "Activation script snippet 'users' failed (1)\n"
+#define NG_UNITS   "warning: the following units failed: nginx.service\n"
+#define LOCK_TEXT  "Could not acquire lock\n"
+#define LOCK_WORDS "another switch-to-configuration is running"
+
+/* guarded-activation.md 5.1, row by row. */
+static const struct {
+	int status;
+	const char *output;
+	enum bl_verdict verdict;
+	const char *reason;
+} cases[] = {
+	{ 0, "", BL_ACT_OK, "" },
+	{ 0, "activating the configuration...\nsetting up /etc...\n", BL_ACT_OK, "" },
+	{ 1, "", BL_ACT_FAILED, "the activation failed (status 1)" },
+	{ 1, "Error: D-Bus connection lost\n", BL_ACT_FAILED,
+	  "the activation failed (status 1)" },
+	{ 2, "", BL_ACT_FAILED, "the activation script failed (status 2)" },
+	{ 2, NG_SCRIPT, BL_ACT_FAILED, "the activation script failed (status 2)" },
+	{ 3, "", BL_ACT_FAILED, "systemd could not be reloaded (status 3)" },
+	{ 4, "", BL_ACT_UNITS, "units failed" },
+	{ 4, NG_UNITS, BL_ACT_UNITS, "units failed" },
+	/* 4 overwrites 2: the output tells */
+	{ 4, NG_SCRIPT NG_UNITS, BL_ACT_FAILED, "the activation script failed (status 4)" },
+	{ 4, SNIPPET NG_UNITS, BL_ACT_FAILED, "the activation script failed (status 4)" },
+	{ 3, SNIPPET, BL_ACT_FAILED, "the activation script failed (status 3)" },
+	{ 1, NG_SCRIPT, BL_ACT_FAILED, "the activation script failed (status 1)" },
+	{ EAGAIN, LOCK_TEXT, BL_ACT_LOCKED, LOCK_WORDS },
+	{ 1, LOCK_TEXT, BL_ACT_LOCKED, LOCK_WORDS },
+	{ 0, LOCK_TEXT, BL_ACT_OK, "" },
+	{ EAGAIN, "", BL_ACT_FAILED, "the activation failed (status 11)" },
+	{ 13, "", BL_ACT_FAILED, "the activation failed (status 13)" },
+	{ 100, "", BL_ACT_UNTOUCHED, "the init interface changed: it can only be booted into" },
+	{ 101, "thread 'main' panicked at src/main.rs:1\n", BL_ACT_FAILED,
+	  "switch-to-configuration crashed (status 101)" },
+	{ 126, "", BL_ACT_UNTOUCHED, "switch-to-configuration cannot be run (status 126)" },
+	{ 127, "", BL_ACT_UNTOUCHED, "switch-to-configuration cannot be run (status 127)" },
+	{ 128, "", BL_ACT_FAILED, "the activation failed (status 128)" },
+	{ 128 + SIGHUP, "", BL_ACT_FAILED, "the activation was killed by signal 1" },
+	{ 128 + SIGKILL, "", BL_ACT_FAILED, "the activation was killed by signal 9" },
+	{ 128 + 64, "", BL_ACT_FAILED, "the activation was killed by signal 64" },
+	{ 128 + 65, "", BL_ACT_FAILED, "the activation failed (status 193)" },
+	{ 255, "", BL_ACT_FAILED, "the activation failed (status 255)" },
+	{ BL_STC_LIMIT, "", BL_ACT_FAILED,
+	  "the activation did not end in time and was killed" },
+	{ BL_STC_STOPPED, "", BL_ACT_FAILED, "the activation was stopped on request" },
+	{ BL_STC_NOEXEC, "", BL_ACT_UNTOUCHED, "switch-to-configuration cannot be started" },
+	{ BL_STC_FLOOD, "", BL_ACT_FAILED,
+	  "the activation printed more than 64 MiB and was killed" },
+};
+
+static void every_end_of_an_activation_is_judged_as_the_table_says(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		char reason[256] = "before";
+		enum bl_verdict is = bl_activation_judge(cases[i].status, cases[i].output,
+							 reason, sizeof(reason));
+		if (is != cases[i].verdict)
+			fail_msg("status %d with '%s': verdict %d", cases[i].status,
+				 cases[i].output, (int)is);
+		assert_string_equal(reason, cases[i].reason);
+	}
+}
+
+static void no_status_but_0_is_a_success(void **state)
+{
+	(void)state;
+	for (int status = -4; status < 256; status++) {
+		char reason[256] = "";
+		enum bl_verdict is = bl_activation_judge(status, "", reason, sizeof(reason));
+		assert_int_equal(is == BL_ACT_OK, status == 0);
+		assert_int_equal(is == BL_ACT_UNITS, status == 4);
+		assert_int_equal(is == BL_ACT_UNTOUCHED, status == 100 || status == 126 ||
+								 status == 127 ||
+								 status == BL_STC_NOEXEC);
+		assert_int_equal(reason[0] == '\0', status == 0);
+	}
+}
+
+static void a_killed_activation_is_never_taken_for_one_that_did_nothing(void **state)
+{
+	(void)state;
+	static const char *const outputs[] = { "", LOCK_TEXT, NG_SCRIPT, NG_UNITS };
+	static const int kills[] = { BL_STC_LIMIT, BL_STC_STOPPED, BL_STC_FLOOD };
+	for (size_t i = 0; i < BL_COUNT(outputs) * BL_COUNT(kills); i++) {
+		char reason[256] = "";
+		assert_int_equal(bl_activation_judge(kills[i / BL_COUNT(outputs)],
+						     outputs[i % BL_COUNT(outputs)], reason,
+						     sizeof(reason)),
+				 BL_ACT_FAILED);
+	}
+}
+
+static void a_reason_never_passes_its_room(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		for (size_t size = 1; size < 24; size++) {
+			char reason[32];
+			memset(reason, 'x', sizeof(reason));
+			bl_activation_judge(cases[i].status, cases[i].output, reason, size);
+			assert_true(strnlen(reason, size) < size);
+			assert_int_equal(reason[size], 'x');
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_end_of_an_activation_is_judged_as_the_table_says),
+		cmocka_unit_test(no_status_but_0_is_a_success),
+		cmocka_unit_test(a_killed_activation_is_never_taken_for_one_that_did_nothing),
+		cmocka_unit_test(a_reason_never_passes_its_room),
+	};
+	return cmocka_run_group_tests_name("activation", tests, NULL, NULL);
+}
