@@ -108,8 +108,7 @@ void bl_plan_free(struct bl_plan *plan)
 
 void bl_plan_add_check(struct bl_plan *plan, struct bl_check *check)
 {
-	plan->checks =
-		bl_xrealloc(plan->checks, (plan->n_checks + 1) * sizeof(plan->checks[0]));
+	plan->checks = bl_xrealloc(plan->checks, plan->n_checks + 1, sizeof(plan->checks[0]));
 	plan->checks[plan->n_checks++] = *check;
 	*check = (struct bl_check){ 0 };
 }
