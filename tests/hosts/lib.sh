@@ -15,6 +15,7 @@
 #   BELAY         the program under test                      (<root>/build/belay)
 #   BELAY_LIMIT   seconds that one run of it may take         (120)
 #   TB_PREFIX     names of this run; see ../testbed           (from the script's path)
+#   VM_TOOLS      programs without which the test is skipped, set by it (none)
 #   TB_KEEP=1     leave the hosts running at the end, to look at them
 set -u
 HOSTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -92,7 +93,7 @@ diagnostics() {
 if [ "$(id -u)" != 0 ] || ! unshare --mount --net --pid --fork true 2> /dev/null; then
   say "1..0 # SKIP host tests need root"; exit 0
 fi
-for p in ip nix-build busybox mmdebstrap setpriv cc ssh-keygen; do
+for p in ip nix-build busybox mmdebstrap setpriv cc ssh-keygen ${VM_TOOLS:-}; do
   command -v $p > /dev/null || { say "1..0 # SKIP host tests need $p (tests/testbed/README.md)"; exit 0; }
 done
 if "$TB/lib/owner-lives"; then
@@ -167,11 +168,15 @@ boots() {
   if is_vm "$1"; then grep -ac '^stage 2: booting' "$TB_STATE/$1/console.log"; else wc -l < "$TB_STATE/$1/boots"; fi
 }
 booted_since() { [ "$(boots "$1")" -gt "$2" ]; }
+# comes_back HOST BOOTS: has booted more often than that, and has started
+comes_back() { wait_for "$(slowly "$1" 60)" booted_since "$1" "$2" && "$TB/host-wait" "$1" && settled "$1"; }
+# panic HOST: of a virtual machine's kernel; with panic=5 it starts anew
+panic() { on "$1" bash -c '(sleep 0.5; echo c > /proc/sysrq-trigger) > /dev/null 2>&1 &'; }
 # reboot_host HOST: an orderly reboot, until it has started again
 reboot_host() {
   local n; n=$(boots "$1")
   on "$1" systemctl reboot > /dev/null 2>&1
-  wait_for "$(slowly "$1" 60)" booted_since "$1" "$n" && "$TB/host-wait" "$1" && settled "$1"
+  comes_back "$1" "$n"
 }
 
 # wait_for SECONDS CMD...: until CMD succeeds; fails after SECONDS
@@ -192,7 +197,7 @@ stopwatch
 look() {
   local d=$TB_STATE/$1
   is_vm "$1" || return 0
-  rm -rf "$d/nix" "$d/boot" "$d/upper"
+  rm -rf "${d:?}"/{nix,boot,upper}
   if [ -e "$d/qemu.pid" ]; then
     # shellcheck disable=SC2016  # expanded in the guest
     "$TB/host-shell" "$1" bash -c 'cd /; shopt -s nullglob
