@@ -159,13 +159,26 @@ static bool way_back(const struct bl_preflight *p)
 		      : "the running system lacks what a rollback needs");
 }
 
+/* Who holds NixOS's lock is a deployment of ours mostly: then it is named. */
+static bool somebody_switches(const struct bl_preflight *p)
+{
+	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
+	uint64_t epoch = bl_txn_newest();
+	bl_autofree char *text = NULL;
+	if (epoch && bl_txn_open(epoch, &t, NULL) == 0 && !bl_txn_is_terminal(t.rec.state))
+		text = bl_xprintf("transaction %llu of %s is open (%s)",
+				  (unsigned long long)epoch, t.rec.owner ? t.rec.owner : "?",
+				  bl_txn_name(t.rec.state));
+	return say(p, "nobody else switches", false, "wait until it has ended",
+		   text ? text : "another switch-to-configuration is running");
+}
+
 static bool nobody_switches(const struct bl_preflight *p)
 {
 	bl_autofd int fd = open("/run/nixos/switch-to-configuration.lock", O_RDWR | O_CLOEXEC);
-	bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
-	return say(p, "nobody else switches", !held, "wait until it has ended",
-		   held ? "another switch-to-configuration is running"
-			: "no other switch is running");
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return somebody_switches(p);
+	return say(p, "nobody else switches", true, "", "no other switch is running");
 }
 
 /* While it boots, units that are new are not started and broken ones go unnoticed. */
@@ -219,6 +232,8 @@ static bool pre_switch(const struct bl_preflight *p)
 	if (r.status == 0 || unknown)
 		return say(p, "pre-switch check", true, "",
 			   unknown ? "this system has none" : "passed");
+	if (strcasestr(bl_buf_str(&r.out), "could not acquire lock"))
+		return somebody_switches(p);
 	return say(p, "pre-switch check", false,
 		   "fix what the check names, or deploy with a reboot", bl_buf_str(&r.out));
 }
