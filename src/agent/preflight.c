@@ -3,6 +3,8 @@
 
 #include "agent/confirm.h"
 #include "agent/rollback.h"
+#include "agent/strategy.h"
+#include "agent/trial.h"
 #include "agent/txn.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -252,6 +254,24 @@ static bool session(const struct bl_preflight *p)
 			     : "sshd does not greet at its own address");
 }
 
+/* What will be done to this host, and whether it can be. */
+static bool strategy(const struct bl_preflight *p)
+{
+	bl_autofree char *remark = NULL;
+	const char *remedy = "";
+	struct bl_err err = { 0 };
+	enum bl_strategy s = bl_strategy_resolve(p->plan, p->facts->booted, p->facts->system,
+						 p->system_new, &remark);
+	if (bl_strategy_boots(s) &&
+	    bl_trial_check(p->facts, p->system_new, s, &remedy, &err) < 0) {
+		bl_autofree char *text = bl_xprintf("%s: %s", bl_strategy_name(s), err.msg);
+		return say(p, "strategy", false, remedy, text);
+	}
+	bl_autofree char *text = bl_xprintf("%s%s%s", bl_strategy_name(s), remark ? "; " : "",
+					    remark ? remark : "");
+	return say(p, "strategy", true, "", text);
+}
+
 size_t bl_preflight_run(const struct bl_preflight *p)
 {
 	size_t failed = 0;
@@ -270,6 +290,7 @@ size_t bl_preflight_run(const struct bl_preflight *p)
 	if (whole) {
 		failed += !architecture(p);
 		failed += !pre_switch(p);
+		failed += !strategy(p);
 	}
 	failed += !valid(p, asked);
 	return failed;
