@@ -11,6 +11,7 @@
 #include "agent/rollback.h"
 #include "agent/trial.h"
 #include "agent/unit.h"
+#include "agent/watchdog.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -34,6 +35,7 @@
 struct keeper {
 	struct bl_job job;
 	struct bl_doorman *doorman;
+	struct bl_watchdog watchdog;
 	int switch_lock; /* NixOS's own lock while waiting: others fail loudly instead of racing
 			  */
 	bool deadman;
@@ -69,6 +71,7 @@ static void ping(void *ctx)
 		return;
 	k->pinged_ns = now;
 	bl_unit_notify("WATCHDOG=1");
+	bl_watchdog_ping(&k->watchdog);
 }
 
 /* Runs while a step takes its time: answers who asks, keeps the watchdog calm. */
@@ -729,6 +732,7 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 		clean_up(k, facts.system);
 		return 0;
 	}
+	bl_watchdog_open(&k->watchdog, "");
 	bl_txn_keep_broken(&k->job.txn);
 	if (bl_doorman_new(&k->job, &k->doorman, err) < 0) {
 		bl_log(BL_LOG_ERR, "%s", err->msg);
@@ -748,6 +752,7 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 	if (k->job.txn.rec.state == BL_TXN_STUCK)
 		tell_stuck(&k->job.txn);
 	clean_up(k, facts.system);
+	bl_watchdog_close(&k->watchdog);
 	return 0;
 }
 
@@ -781,6 +786,7 @@ int bl_guard_main(void)
 int bl_keeper_main(uint64_t epoch, bool deadman)
 {
 	struct keeper k = { .job = { .log_fd = -1, .txn = { .dir_fd = -1 }, .tick = tick },
+			    .watchdog = { .fd = -1 },
 			    .switch_lock = -1 };
 	struct bl_err err = { 0 };
 	bl_autofd int lock = -1;
