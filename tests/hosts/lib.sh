@@ -340,7 +340,9 @@ oracle_once() {
   if [ -n "$gen" ]; then
     x=$(generation_of "$h"); [ "$x" = "$gen" ] || echo "O3 the profile's generation is $x, wanted $gen"
   fi
-  [ ! -s "$d/boot/loader/oneshot" ] || echo "O3 a one-shot boot entry is left: $(< "$d/boot/loader/oneshot")"
+  one=$d/efivars/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+  [ ! -s "$one" ] || echo "O3 a one-shot boot entry is left: $(tail -c +5 "$one" | tr -d '\0')"
+  for f in "$d"/nix/var/nix/profiles/system-profiles/belaytrial*; do [ ! -L "$f" ] || echo "O3 the candidate of a trial boot is left: $f"; done
 
   grep '^failed ' <<< "$now" | while read -r f; do
     grep -qxF "$f" "$d/baseline" || echo "O4 unit ${f#failed } has failed"

@@ -263,6 +263,7 @@ let
       init = ./init.sh;
       stc = ./switch-to-configuration.sh;
       bootloader = ./install-bootloader.sh;
+      bootctl = ./bootctl.sh;
       passAsFile = [ "unitLines" "etcLines" "copyLines" "activationExtra" "preSwitchCheck" "bootloaderExtra" ];
     } ''
     u=$out/etc/systemd/system
@@ -323,6 +324,7 @@ let
     printf '%s\n' '#!/bin/sh' '[ "$(/usr/bin/id -u)" = 0 ] && exec /usr/bin/sudo "$@"' \
       'echo "sudo: /run/current-system/sw/bin/sudo must be owned by uid 0 and have the setuid bit set" >&2; exit 1' > "$out/sw/bin/sudo"
     chmod 755 "$out/sw/bin/sudo"
+    cp "$bootctl" "$out/sw/bin/bootctl"; chmod 755 "$out/sw/bin/bootctl"
     for t in $drop; do rm -f "$out/sw/bin/$t"; done
 
     sub() { sed "s|@out@|$out|g" "$1" > "$2"; chmod 755 "$2"; }
