@@ -21,6 +21,7 @@
 , users ? [ ]               # { name, authorizedKeys ? [ ], sudo ? false }: normal users; sudo without a password
 , dropPrograms ? [ ]        # names missing from sw/bin
 , units ? { }               # "foo.service" = { text = "..."; wantedBy = [ "multi-user.target" ]; }
+, guard ? false             # with belay's boot guard, as its NixOS module has it
 , etc ? { }                 # "some/file" = "text"
 , version ? "a"
 , kernelParams ? [ ]
@@ -176,7 +177,11 @@ let
     '';
   });
 
-  allUnits = baseUnits // scriptedUnits // units;
+  guardUnits = if !guard then { } else {
+    "belay-guard.service".text = builtins.readFile ../../../nix/belay-guard.service;
+  };
+
+  allUnits = baseUnits // scriptedUnits // guardUnits // units;
   unitNames = filter (n: allUnits.${n}.enable or true) (attrNames allUnits);
   unitLines = lines (map
     (n: concatStringsSep " " ([ n (writeFile "unit-${n}" allUnits.${n}.text) ]
