@@ -315,6 +315,13 @@ static void do_wait(struct keeper *k)
 	bl_closep(&k->switch_lock);
 }
 
+static void arm_unguarded(struct keeper *k)
+{
+	bl_txn_remark(&k->job.txn,
+		      "not activated: it boots at the next reboot, and that is not proven");
+	move(k, BL_EV_UNGUARDED);
+}
+
 static void do_arm(struct keeper *k)
 {
 	if (k->job.abort)
@@ -323,7 +330,7 @@ static void do_arm(struct keeper *k)
 		 k->job.plan.strategy != BL_STRATEGY_LIVE_BOOT)
 		move(k, BL_EV_TRIAL);
 	else if (k->job.plan.strategy == BL_STRATEGY_UNGUARDED)
-		move(k, BL_EV_UNGUARDED);
+		arm_unguarded(k);
 	else
 		move(k, BL_EV_ACTIVATE);
 }
@@ -523,6 +530,8 @@ static void begin_trial(struct keeper *k)
 		begin_rollback(k);
 		return;
 	}
+	if (k->job.plan.strategy == BL_STRATEGY_KEXEC)
+		bl_facts_mark_kexec();
 	bl_log(BL_LOG_INFO, "%s", bl_txn_name(r->state));
 	bl_point("after-TRIAL_CHECKING");
 	set_deadman(k, (int64_t)k->job.plan.boot_ms + r->confirm_ms + 30000);
@@ -771,9 +780,16 @@ int bl_guard_main(void)
 {
 	bl_unit_notify("READY=1");
 	uint64_t epoch = bl_txn_newest_known();
-	/* of this boot: its own keeper has it */
-	if (epoch == 0 || bl_txn_is_live(epoch))
+	bl_autofd int lock = -1;
+	struct bl_err err = { 0 };
+	if (epoch == 0)
 		return 0;
+	if (bl_agent_dirs(&err) < 0)
+		bl_log(BL_LOG_ERR, "%s", err.msg);
+	/* somebody has it in hand: a switch in this boot may start this unit too */
+	else if (bl_txn_lock(false, NULL, NULL, &lock, &err) < 0)
+		return 0;
+	bl_closep(&lock);
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
 	if (bl_txn_open_lost(epoch, &t, NULL) == 0) {
 		if (t.rec.state == BL_TXN_STUCK)

@@ -6,7 +6,6 @@
 #include "base/log.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/reboot.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,8 +28,8 @@ static void sync_for_a_while(void)
 
 void bl_reboot_force(int64_t wait_ms)
 {
-	/* the end of the shutdown asks everybody to go: this one is there for when it hangs */
-	signal(SIGTERM, SIG_IGN);
+	/* SIGTERM ends it: that comes when all units are down, and from there on systemd itself
+	 * waits for nobody for long */
 	bl_sleep_ms(wait_ms);
 	sync_for_a_while();
 	reboot(RB_AUTOBOOT);

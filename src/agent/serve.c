@@ -269,7 +269,12 @@ static int nothing_open(struct bl_err *err)
 {
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
 	uint64_t epoch = bl_txn_newest();
-	if (epoch == 0 || bl_txn_open(epoch, &t, NULL) < 0 || bl_txn_is_terminal(t.rec.state))
+	if (epoch == 0 || bl_txn_open(epoch, &t, NULL) < 0)
+		return 0;
+	if (t.rec.state == BL_TXN_STUCK)
+		return bl_err_set(err, BL_E_REFUSED, "transaction %llu is STUCK: %s",
+				  (unsigned long long)epoch, t.rec.reason);
+	if (bl_txn_is_terminal(t.rec.state))
 		return 0;
 	return bl_err_set(err, BL_E_REFUSED, "transaction %llu of %s is open (%s)",
 			  (unsigned long long)epoch, t.rec.owner ? t.rec.owner : "?",
@@ -594,12 +599,36 @@ static int do_log(uint64_t epoch)
 	return rc < 0 ? rc : reply(BL_MSG_OK, NULL);
 }
 
+/* Somebody mended the host: what runs must be what boots before it is deployed to again. */
+static int settle(struct bl_txn *t)
+{
+	BL_AUTO(bl_facts) f = { 0 };
+	struct bl_err err = { 0 };
+	bl_autofd int lock = -1;
+	if (bl_facts_read(&f, &err) < 0 || bl_txn_lock(false, NULL, NULL, &lock, &err) < 0)
+		return refuse(err.msg, "");
+	if (f.loader_problem[0] || bl_preflight_drifted(&f)) {
+		bl_autofree char *text = bl_xprintf(
+			"it is STUCK: it runs %s and would boot %s", f.system,
+			f.loader_problem[0] ? f.loader_problem : bl_facts_default(&f));
+		return refuse(text, "make the running system the boot default first");
+	}
+	bl_txn_remark(t, "settled by a person");
+	t->rec.state = BL_TXN_SUPERSEDED;
+	if (bl_txn_save(t, true, &err) < 0)
+		return refuse(err.msg, "make room on the host's disk");
+	bl_keeper_clean(t);
+	return reply(BL_MSG_OK, NULL);
+}
+
 static int do_abort(uint64_t epoch)
 {
 	struct bl_err err = { 0 };
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
 	if (epoch == 0 || bl_txn_open(epoch, &t, NULL) < 0)
 		return refuse("there is no transaction to stop", "");
+	if (t.rec.state == BL_TXN_STUCK)
+		return settle(&t);
 	if (bl_txn_is_terminal(t.rec.state)) {
 		bl_autofree char *text =
 			bl_xprintf("transaction %llu has ended: %s", (unsigned long long)epoch,

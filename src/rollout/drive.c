@@ -178,6 +178,17 @@ static void on_hello(struct host *h, const struct bl_msg *m)
 		apply(h, BL_CE_FAILED);
 		return;
 	}
+	if (strcmp(bl_kv_str(&m->kv, "state"), "STUCK") == 0) {
+		bl_autofree char *reason =
+			bl_xprintf("transaction %s is STUCK: %s", bl_kv_str(&m->kv, "epoch"),
+				   bl_kv_str(&m->kv, "reason"));
+		bl_autofree char *remedy =
+			bl_xprintf("mend the host, then `belay abort %s`, then deploy again",
+				   h->node->name);
+		blame(h, BL_OUT_REFUSED, reason, remedy);
+		apply(h, BL_CE_FAILED);
+		return;
+	}
 	h->outcome = BL_OUT_UNCHANGED;
 	apply(h, runs_new(h) ? BL_CE_UNCHANGED : BL_CE_HELLO);
 }
