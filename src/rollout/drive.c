@@ -6,7 +6,6 @@
 #include "host/session.h"
 #include "rollout/course.h"
 #include "rollout/rollout.h"
-#include "store/path.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -43,6 +42,7 @@ struct host {
 	bool refused;   /* sshd answered the last try with a no */
 	bool proved;    /* our proof was sent: it may be confirmed */
 	bool confirmed; /* the host said so */
+	bool rebooting; /* a trial boot was told */
 	bool seen;      /* a fresh connection came through to the end */
 	char *reason, *remedy;
 	enum bl_outcome outcome; /* of an end before the start */
@@ -65,21 +65,6 @@ struct drive {
 static void apply(struct host *h, enum bl_course_event event);
 static void pump(struct drive *d);
 
-static const char *const outcome_names[BL_OUT_NOUTCOMES] = {
-	"committed", "unchanged", "rolled_back", "refused", "unreachable",
-	"failed",    "stuck",     "superseded",  "unknown", "skipped",
-};
-
-const char *bl_outcome_name(enum bl_outcome outcome)
-{
-	return outcome < BL_OUT_NOUTCOMES ? outcome_names[outcome] : "?";
-}
-
-bool bl_outcome_is_good(enum bl_outcome outcome)
-{
-	return outcome == BL_OUT_COMMITTED || outcome == BL_OUT_UNCHANGED;
-}
-
 /* The first cause stays: what follows it is its consequence. */
 static void blame(struct host *h, enum bl_outcome outcome, const char *reason,
 		  const char *remedy)
@@ -101,73 +86,6 @@ static void note(struct host *h, const char *text)
 	watch(h)->note(h->d->spec->ctx, h->i, text);
 }
 
-static enum bl_outcome outcome_of(const struct host *h)
-{
-	static const struct {
-		const char *state;
-		enum bl_outcome outcome;
-	} ends[] = {
-		{ "COMMITTED", BL_OUT_COMMITTED }, { "ROLLED_BACK", BL_OUT_ROLLED_BACK },
-		{ "REFUSED", BL_OUT_REFUSED },     { "SUPERSEDED", BL_OUT_SUPERSEDED },
-		{ "STUCK", BL_OUT_STUCK },         { "NONE", BL_OUT_REFUSED },
-	};
-	const char *state = bl_kv_get(&h->last, "state");
-	for (size_t i = 0; state && i < BL_COUNT(ends); i++)
-		if (strcmp(state, ends[i].state) == 0)
-			return ends[i].outcome;
-	return BL_OUT_UNKNOWN;
-}
-
-static const char *headline_of(enum bl_outcome outcome)
-{
-	static const char *const lines[BL_OUT_NOUTCOMES] = {
-		[BL_OUT_COMMITTED] = "Successfully activated new system!",
-		[BL_OUT_UNCHANGED] = "Nothing to do: this system runs and boots already",
-		[BL_OUT_ROLLED_BACK] =
-			"Failed to activate new system! Rolled back to previous one",
-		[BL_OUT_REFUSED] = "Refused! Nothing was changed",
-		[BL_OUT_UNREACHABLE] = "Failed to reach the host! Nothing was changed",
-		[BL_OUT_FAILED] = "Failed to prepare the host! Nothing was changed",
-		[BL_OUT_STUCK] = "STUCK! This host needs a person",
-		[BL_OUT_SUPERSEDED] =
-			"Somebody else changed this host meanwhile! It was left alone",
-		[BL_OUT_UNKNOWN] = "UNKNOWN! The host did not answer within its own limit",
-		[BL_OUT_SKIPPED] = "Not switched, since the run was stopped",
-	};
-	return lines[outcome];
-}
-
-/* One sentence about the host as it is now, from its own last word. */
-static char *state_of(const struct host *h, enum bl_outcome outcome)
-{
-	const char *system = bl_kv_get(&h->last, "system");
-	const char *remark = bl_kv_str(&h->last, "remark");
-	BL_AUTO(bl_buf) b = { 0 };
-	if (outcome == BL_OUT_UNKNOWN) {
-		bl_buf_puts(
-			&b,
-			h->confirmed || h->proved
-				? "it may be confirmed, and commits or goes back by itself"
-				: "it was not confirmed, and goes back to the old system by itself");
-		return bl_buf_steal(&b);
-	}
-	if (!system)
-		system = bl_kv_get(&h->facts, "system");
-	if (!system)
-		return bl_xstrdup("as before");
-	bl_buf_printf(&b, "runs %s", bl_store_path_name(system));
-	const char *boots = bl_kv_get(&h->last, "boot_default");
-	if (boots && *boots && strcmp(boots, system) != 0)
-		bl_buf_printf(&b, ", but would boot %s", bl_store_path_name(boots));
-	else if (boots && *boots)
-		bl_buf_puts(&b, " and would boot it");
-	if (h->seen)
-		bl_buf_puts(&b, "; reachable");
-	if (*remark)
-		bl_buf_printf(&b, "; %s", remark);
-	return bl_buf_steal(&b);
-}
-
 static void drop_all(struct host *h)
 {
 	bl_session_drop(BL_STEAL(h->work));
@@ -180,12 +98,15 @@ static void tell_result(struct host *h, enum bl_phase from)
 {
 	bool opened =
 		bl_phase_is_open(from) && !h->foreign && !(from == BL_PH_START && h->reason);
-	enum bl_outcome outcome = opened ? outcome_of(h) : h->outcome;
+	enum bl_outcome outcome = opened ? bl_outcome_of(&h->last) : h->outcome;
 	const char *reason = h->reason;
 	if (opened && *bl_kv_str(&h->last, "reason"))
 		reason = bl_kv_str(&h->last, "reason");
-	h->phase = from;
-	bl_autofree char *state = state_of(h, outcome);
+	const struct bl_outcome_host is = { .facts = &h->facts,
+					    .last = &h->last,
+					    .confirmed = h->confirmed || h->proved,
+					    .seen = h->seen };
+	bl_autofree char *state = bl_outcome_state(outcome, &is);
 	h->phase = BL_PH_DONE;
 	bl_autofree char *next = h->remedy ? bl_xstrdup(h->remedy) : NULL;
 	if (h->epoch && outcome != BL_OUT_COMMITTED)
@@ -199,7 +120,7 @@ static void tell_result(struct host *h, enum bl_phase from)
 		.outcome = outcome,
 		.headline = outcome == BL_OUT_UNKNOWN && h->d->signals > 1
 				    ? "Left to itself, since the run was interrupted"
-				    : headline_of(outcome),
+				    : bl_outcome_headline(outcome),
 		.reason = bl_outcome_is_good(outcome) ? NULL : reason,
 		.state = bl_outcome_is_good(outcome) && !*bl_kv_str(&h->last, "remark") ? NULL
 											: state,
@@ -253,6 +174,17 @@ static void on_hello(struct host *h, const struct bl_msg *m)
 		bl_autofree char *remedy = bl_xprintf(
 			"it ends by itself within %llu s, confirmed or rolled back; then deploy again",
 			(unsigned long long)bl_kv_u64_or(&m->kv, "left_ms", 60000) / 1000 + 1);
+		blame(h, BL_OUT_REFUSED, reason, remedy);
+		apply(h, BL_CE_FAILED);
+		return;
+	}
+	if (strcmp(bl_kv_str(&m->kv, "state"), "STUCK") == 0) {
+		bl_autofree char *reason =
+			bl_xprintf("transaction %s is STUCK: %s", bl_kv_str(&m->kv, "epoch"),
+				   bl_kv_str(&m->kv, "reason"));
+		bl_autofree char *remedy =
+			bl_xprintf("mend the host, then `belay abort %s`, then deploy again",
+				   h->node->name);
 		blame(h, BL_OUT_REFUSED, reason, remedy);
 		apply(h, BL_CE_FAILED);
 		return;
@@ -331,6 +263,10 @@ static void on_state(struct host *h, const struct bl_msg *m, bool fresh)
 			    (int64_t)bl_kv_u64_or(&m->kv, "left_ms", 0) * BL_NS_PER_MS;
 		if (!fresh)
 			apply(h, BL_CE_WAITING);
+	} else if (strcmp(state, "TRIAL_REBOOT") == 0) {
+		if (!h->rebooting)
+			note(h, "rebooting once into the new system; the boot default stays");
+		h->rebooting = true;
 	} else if (strcmp(state, "COMMITTED") == 0) {
 		if (fresh)
 			end_seen(h, BL_CE_COMMITTED);
@@ -465,6 +401,9 @@ static void on_fresh_msg(void *ctx, const struct bl_msg *m)
 	struct host *h = ctx;
 	if (m->type == BL_MSG_CHALLENGE && h->phase == BL_PH_CONFIRM) {
 		prove(h, m);
+	} else if (m->type == BL_MSG_OK && bl_kv_bool(&m->kv, "provisional")) {
+		h->proved = false;
+		note(h, "it works live; now a trial boot");
 	} else if (m->type == BL_MSG_OK) {
 		h->confirmed = true;
 		watch(h)->phase(h->d->spec->ctx, h->i, "commit", NULL);
@@ -581,6 +520,7 @@ static void do_preflight(struct host *h)
 	bl_kv_set(&kv, "key", hex);
 	bl_kv_set(&kv, "proof", proof);
 	bl_kv_set(&kv, "force_drift", h->d->spec->force_drift ? "1" : "0");
+	bl_plan_tell(&h->node->plan, &kv);
 	bl_session_send(h->work, BL_MSG_PREFLIGHT, &kv);
 }
 
@@ -608,8 +548,9 @@ static void do_start(struct host *h)
 		bl_kv_set(&kv, believed[i], bl_kv_str(&h->facts, believed[i]));
 	bl_kv_set_u64(&kv, "activate_ms", (uint64_t)h->node->switch_timeout_s * 1000);
 	bl_kv_set_u64(&kv, "confirm_ms", (uint64_t)h->node->success_timeout_s * 1000);
-	bl_kv_set(&kv, "ignore_units", h->node->ignore_failing_units ? "1" : "0");
+	bl_kv_set(&kv, "ignore_units", h->node->plan.units == BL_UNITS_IGNORE ? "1" : "0");
 	bl_kv_set(&kv, "force_drift", spec->force_drift ? "1" : "0");
+	bl_plan_tell(&h->node->plan, &kv);
 	h->bound_ns = bl_now_boot_ns() + START_LIMIT_MS * BL_NS_PER_MS;
 	h->heard_ns = bl_now_boot_ns();
 	bl_session_send(h->work, BL_MSG_START, &kv);
