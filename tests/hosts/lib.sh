@@ -312,7 +312,7 @@ echo "resolver $(cksum < /etc/resolv.conf)" 2> /dev/null
 echo "system $(readlink /run/current-system)"
 [ "$1" = deep ] || { echo end; exit 0; }
 
-for f in /sys/firmware/efi/efivars/LoaderEntryOneShot-*; do [ -e "$f" ] && echo "once ${f##*/}"; done
+for f in /sys/firmware/efi/efivars/LoaderEntryOneShot-*; do [ -e "$f" ] && echo "once $(tail -c +5 "$f" | tr -d '\0')"; done
 [ ! -e /boot/grub/grubenv ] || sed -n 's/^next_entry=\(..*\)/once \1/p' /boot/grub/grubenv
 # Units of the deployed system itself (a guard that starts at boot) may stay.
 systemctl list-units --all --plain --no-legend --full 'belay-*' | while read -r u _; do
@@ -385,8 +385,6 @@ oracle_once() {
   if [ -n "$gen" ]; then
     x=$(generation_of "$h"); [ "$x" = "$gen" ] || echo "O3 the profile's generation is $x, wanted $gen"
   fi
-  one=$d/efivars/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
-  [ ! -s "$one" ] || echo "O3 a one-shot boot entry is left: $(tail -c +5 "$one" | tr -d '\0')"
   for f in "$d"/nix/var/nix/profiles/system-profiles/belaytrial*; do [ ! -L "$f" ] || echo "O3 the candidate of a trial boot is left: $f"; done
 
   sed -n 's/^once /O3 a one-shot boot entry is left: /p' <<< "$now"

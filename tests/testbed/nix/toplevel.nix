@@ -283,7 +283,7 @@ let
       paramList = concatStringsSep ", " (map (p: "\"${p}\"") params);
       kernel = if kernel == null then "/boot/vmlinuz" else "${kernel}";
       initrd = if kernel == null then "/boot/initrd.img" else "${initrdFile}";
-      loaderPrograms = if kernel == null then "" else "bootctl grub-editenv";
+      machine = if kernel == null then "" else "1";
       inherit loader;
       hasNetwork = if hasNetworkd then "1" else "";
       ballast = if ballastMB > 0 then "${ballast}" else "";
@@ -348,13 +348,15 @@ let
       userdel usermod groupadd tc bridge ldconfig runuser chroot switch_root pivot_root fstrim; do
       ln -s "/usr/sbin/$t" "$out/sw/bin/$t"
     done
-    for t in $loaderPrograms; do ln -s "/usr/bin/$t" "$out/sw/bin/$t"; done
-    [ -z "$loaderPrograms" ] || ln -s /usr/sbin/grub-reboot "$out/sw/bin/grub-reboot"
     # on NixOS only the wrapper in /run/wrappers has the setuid bit
     printf '%s\n' '#!/bin/sh' '[ "$(/usr/bin/id -u)" = 0 ] && exec /usr/bin/sudo "$@"' \
       'echo "sudo: /run/current-system/sw/bin/sudo must be owned by uid 0 and have the setuid bit set" >&2; exit 1' > "$out/sw/bin/sudo"
     chmod 755 "$out/sw/bin/sudo"
-    cp "$bootctl" "$out/sw/bin/bootctl"; chmod 755 "$out/sw/bin/bootctl"
+    if [ -n "$machine" ]; then
+      ln -s /usr/bin/bootctl /usr/bin/grub-editenv /usr/sbin/grub-reboot "$out/sw/bin/"
+    else
+      cp "$bootctl" "$out/sw/bin/bootctl"; chmod 755 "$out/sw/bin/bootctl"
+    fi
     for t in $drop; do rm -f "$out/sw/bin/$t"; done
 
     sub() { sed "s|@out@|$out|g; s|@loader@|$loader|g" "$1" > "$2"; chmod 755 "$2"; }
