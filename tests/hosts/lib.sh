@@ -235,8 +235,8 @@ state_of() {
   s=$(sed -n 's/^state=//p' "$t/state" 2> /dev/null)
   echo "${s:-UNREADABLE}"
 }
-# state_is HOST REGEX, for wait_for
-state_is() { [[ $(state_of "$1") =~ ^($2)$ ]]; }
+# state_is HOST REGEX, for wait_for; a virtual machine that is asked all the time does nothing else
+state_is() { ! is_vm "$1" || sleep 1; [[ $(state_of "$1") =~ ^($2)$ ]]; }
 
 # ---- belay ------------------------------------------------------------------------
 

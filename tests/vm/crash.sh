@@ -4,13 +4,15 @@
 . "$(dirname "$0")/lib.sh"
 
 up_vm vm1 11 systemd-boot
-crash_at vm1 11 after-ACTIVATING old
-crash_at vm1 11 after-WAIT_CONFIRM old
-crash_at vm1 11 after-CONFIRMED old
-crash_at vm1 11 after-profile old
-crash_at vm1 11 after-loader new
+E8() {
+  crash_at vm1 11 after-ACTIVATING old
+  crash_at vm1 11 after-WAIT_CONFIRM old
+  crash_at vm1 11 after-CONFIRMED old
+  crash_at vm1 11 after-profile old
+  crash_at vm1 11 after-loader new
+}
 
-# E9: the loader's files are being written, an initrd of NEW's own among them
+# The loader's files are being written, an initrd of NEW's own among them
 cut_in_installer() { # MILLISECONDS
   local new t=$1 end
   before vm1
@@ -32,23 +34,23 @@ cut_in_installer() { # MILLISECONDS
   esac
   say "# E9 $t ms: status $RC"
 }
-cut_in_installer 0
-cut_in_installer 800
-cut_in_installer 2500
+E9() { cut_in_installer 0; cut_in_installer 800; cut_in_installer 2500; }
 
-panics vm1 11
+E10() { panics vm1 11; }
 
-# E12: PID 1 freezes; the agent has to do without it
-before vm1
-start vm1 "$(unreachable vm1 11 frozen)"
-check "E12: waits for the confirmation" wait_for 240 state_is vm1 WAIT_CONFIRM
-on vm1 kill -SEGV 1
-check "E12: reboots at the deadline" comes_back vm1 "$n"
-belay_wait
-is "E12: exit code of a rollback" "$RC" 3
-oracle vm1 ROLLED_BACK "$old" "$gen"
+# PID 1 freezes; the agent has to do without it
+E12() {
+  before vm1
+  start vm1 "$(unreachable vm1 11 frozen)"
+  check "E12: waits for the confirmation" wait_for 240 state_is vm1 WAIT_CONFIRM
+  on vm1 kill -SEGV 1
+  check "E12: reboots at the deadline" comes_back vm1 "$n"
+  belay_wait
+  is "E12: exit code of a rollback" "$RC" 3
+  oracle vm1 ROLLED_BACK "$old" "$gen"
+}
 
-# H1: deadlines do not care what the clock says
+# Deadlines do not care what the clock says
 clock() { # NAME DATE
   local ms
   before vm1
@@ -63,8 +65,8 @@ clock() { # NAME DATE
   is "H1 $1: exit code of a rollback" "$RC" 3
   oracle vm1 ROLLED_BACK "$old" "$gen"
 }
-clock future '+3 days'
-clock past '-3 days'
-clock epoch '@0'
+H1() { clock future '+3 days'; clock past '-3 days'; clock epoch '@0'; }
+
+rows E8 E9 E10 E12 H1
 oracle_again vm1 "$(system vm1 11 --argstr version good)"
 done_testing

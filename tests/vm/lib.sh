@@ -3,20 +3,28 @@
 # an emulated machine needs, and what several of these tests do.
 # shellcheck disable=SC2034  # used by the library
 VM_TOOLS="qemu-system-x86_64 qemu-img mcopy mkfs.vfat grub-mkimage sfdisk cpio modprobe"
-: "${BELAY_LIMIT:=900}"
+: "${BELAY_LIMIT:=1500}"
 . "$(dirname "${BASH_SOURCE[0]}")/../hosts/lib.sh"
 exec < /dev/null                # host-shell reads an open standard input to its end
-ORACLE_PATIENCE=60 SUCCESS_TIMEOUT=40 SWITCH_TIMEOUT=120 STRATEGY=live
+ORACLE_PATIENCE=60 SUCCESS_TIMEOUT=40 SWITCH_TIMEOUT=300 STRATEGY=live
+
+ROWS="$*"                       # SCRIPT [ROW...]: those alone
 
 # before HOST: remembers what the host must come back to, as $old and $gen; $n counts its boots
 before() { baseline "$1"; old=$(old_of "$1") gen=$(generation_of "$1") n=$(boots "$1"); }
 # hold_at HOST POINT: the agent of the next deployment stops there; held HOST: it has
 hold_at() { on "$1" sh -c "mkdir -p /run/belay; rm -f /run/belay/point.hit; echo $2 hold > /run/belay/point"; }
-held() { on "$1" test -e /run/belay/point.hit; }
+held() { sleep 1; on "$1" test -e /run/belay/point.hit; }
 # start HOST SYSTEM: a deployment in the background
 start() { fleet "$1=$2"; belay_start deploy --fleet-json "$FLEET"; }
 # unreachable HOST INDEX VERSION [arguments]: a system that nobody gets in to; so it stays unconfirmed
 unreachable() { system "$1" "$2" --argstr version "$3" --arg authorizedKeys '[ ]' "${@:4}"; }
+
+# rows NAME...: runs those functions, or those of them that the command line names
+rows() {
+  local r
+  for r in "$@"; do [[ " ${ROWS:-$*} " != *" $r "* ]] || "$r"; done
+}
 
 # crash_at HOST INDEX POINT old|new: power loss at a point, without anything written down in time
 crash_at() {
