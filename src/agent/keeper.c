@@ -38,8 +38,8 @@ struct keeper {
 	struct bl_watchdog watchdog;
 	int switch_lock; /* NixOS's own lock while waiting: others fail loudly instead of racing
 			  */
-	bool deadman;
-	bool after_boot; /* the unit for the next boot may have started us */
+	enum bl_keeper_role role;
+	bool after_boot;
 	int64_t pinged_ns;
 	int64_t units_ns;
 	bool units_told;
@@ -471,7 +471,7 @@ static enum bl_recovery what_to_do(struct keeper *k, const struct bl_facts *f)
 	enum bl_where dflt = where(r, bl_facts_default(f));
 	if (same_boot(&k->job.txn)) {
 		/* a deadman is there to end it, never to go forward */
-		bool in_time = !k->deadman && r->deadline_boot_ns > bl_now_boot_ns();
+		bool in_time = k->role != BL_DEADMAN && r->deadline_boot_ns > bl_now_boot_ns();
 		return bl_guard_after_restart(r->state, in_time, dflt);
 	}
 	k->after_boot = true;
@@ -580,7 +580,7 @@ static void recover(struct keeper *k, const struct bl_facts *f)
 		/* it comes back only where no reboot can help */
 		k->job.txn.rec.state = BL_TXN_ROLLING_BACK;
 		bl_trial_leave(&k->job);
-		bl_rollback_reboot(&k->job);
+		bl_rollback_reboot(&k->job, BL_REBOOT_NORMAL);
 		force(k, BL_TXN_STUCK);
 		return;
 	case BL_REC_SUPERSEDED:
@@ -681,7 +681,7 @@ static void clean_up(const struct keeper *k, const char *system)
 		bl_keeper_clean(&k->job.txn);
 	bl_unit_stop_deadman(system, epoch);
 	/* systemd took the unit in when it booted; now its file is gone */
-	if (k->after_boot)
+	if (k->after_boot || k->role != BL_KEEPER)
 		bl_unit_reload(system);
 }
 
@@ -796,10 +796,10 @@ int bl_guard_main(void)
 			return tell_stuck(&t);
 		log_into(&t);
 	}
-	return bl_keeper_main(epoch, false);
+	return bl_keeper_main(epoch, BL_GUARD);
 }
 
-int bl_keeper_main(uint64_t epoch, bool deadman)
+int bl_keeper_main(uint64_t epoch, enum bl_keeper_role role)
 {
 	struct keeper k = { .job = { .log_fd = -1, .txn = { .dir_fd = -1 }, .tick = tick },
 			    .watchdog = { .fd = -1 },
@@ -807,9 +807,9 @@ int bl_keeper_main(uint64_t epoch, bool deadman)
 	struct bl_err err = { 0 };
 	bl_autofd int lock = -1;
 	k.job.ctx = &k;
-	k.deadman = deadman;
+	k.role = role;
 	bl_log_setup(BL_LOG_INFO, false);
-	bl_point_role(deadman ? "deadman" : "keeper");
+	bl_point_role(role == BL_DEADMAN ? "deadman" : "keeper");
 	/* paged out code cannot be read back from a disk that died; not every limit allows it
 	 */
 	(void)!mlockall(MCL_CURRENT | MCL_FUTURE);
@@ -817,7 +817,7 @@ int bl_keeper_main(uint64_t epoch, bool deadman)
 	int rc = bl_agent_dirs(&err);
 	if (rc < 0)
 		bl_log(BL_LOG_ERR, "%s", err.msg);
-	if (deadman) {
+	if (role == BL_DEADMAN) {
 		give_time(epoch, system ? system : "");
 		rc = take_over(epoch, system ? system : "", &lock, &err);
 	} else {

@@ -344,6 +344,7 @@ static int take_snapshot(const struct bl_txn *t, const char *system, struct bl_e
 {
 	struct bl_snapshot before = { 0 };
 	int rc = bl_snapshot_take(system, t->rec.sshd, &before, err);
+	bl_snapshot_take_means(system, &before);
 	if (rc == 0)
 		rc = bl_snapshot_save(&before, t->dir_fd, err);
 	bl_snapshot_free(&before);

@@ -41,6 +41,8 @@ static void print_json(const struct bl_node *node, const struct bl_answer *a)
 		json_int_t epoch = (json_int_t)bl_kv_u64_or(&a->hello.kv, "epoch", 0);
 		json_object_set_new(o, "generation", json_integer(generation));
 		json_object_set_new(o, "epoch", json_integer(epoch));
+		json_object_set_new(o, "bootProven",
+				    json_boolean(bl_kv_bool(&a->hello.kv, "boot_proven")));
 	}
 	bl_autofree char *text = json_dumps(o, JSON_COMPACT);
 	if (text)
