@@ -2,9 +2,11 @@
 #include "agent/keeper.h"
 
 #include "agent/activation.h"
+#include "agent/checks.h"
 #include "agent/commit.h"
 #include "agent/confirm.h"
 #include "agent/doorman.h"
+#include "agent/hook.h"
 #include "agent/job.h"
 #include "agent/point.h"
 #include "agent/rollback.h"
@@ -12,6 +14,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "guard/units.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +34,7 @@
 struct keeper {
 	struct bl_job job;
 	struct bl_doorman *doorman;
+	struct bl_checks *checks; /* NULL: not begun */
 	int switch_lock; /* NixOS's own lock while waiting: others fail loudly instead of racing
 			  */
 	bool deadman;
@@ -138,28 +142,114 @@ static enum bl_verdict activate_once(struct keeper *k, char *reason, size_t size
 	return bl_activation_judge(status, output, reason, size);
 }
 
-/* The units policy 5.2: a unit is our failure when it was not failed before. */
+/* The units policy 5.2. */
 static enum bl_txn_event judge_units(struct keeper *k)
 {
 	struct bl_record *r = &k->job.txn.rec;
 	BL_AUTO(bl_strv) failed = { 0 };
+	BL_AUTO(bl_strv) bad = { 0 };
+	BL_AUTO(bl_strv) ignored = { 0 };
+	static const struct bl_strv none = { 0 };
 	struct bl_err err = { 0 };
 	if (bl_failed_units(r->system_old, &failed, &err) < 0) {
 		bl_txn_reason(&k->job.txn, "units cannot be asked for: %s", err.msg);
 		return BL_EV_FAIL;
 	}
-	bl_autofree char *more = bl_strv_missing(&failed, &k->job.before.failed);
-	if (!more)
+	if (r->ignore_units)
+		k->job.plan.units = BL_UNITS_IGNORE;
+	bl_units_judge(&k->job.plan, &failed, &k->job.before.failed, &bad, &ignored);
+	bl_autofree char *let_pass = bl_strv_missing(&ignored, &none);
+	if (let_pass && !k->units_told)
+		bl_txn_remark(&k->job.txn, "failed units, ignored as asked for: %s", let_pass);
+	k->units_told = k->units_told || let_pass;
+	if (bad.n == 0)
 		return BL_EV_CHECKS_OK;
-	if (r->ignore_units) {
-		if (!k->units_told)
-			bl_txn_remark(&k->job.txn, "failed units, ignored as asked for: %s",
-				      more);
-		k->units_told = true;
-		return BL_EV_CHECKS_OK;
-	}
-	bl_txn_reason(&k->job.txn, "units failed that were not failed before: %s", more);
+	bl_autofree char *names = bl_strv_missing(&bad, &none);
+	bl_txn_reason(&k->job.txn,
+		      k->job.plan.units == BL_UNITS_NEW_FAILURES
+			      ? "units failed that were not failed before: %s"
+			      : "units have failed: %s",
+		      names);
 	return BL_EV_FAIL;
+}
+
+/* One step of the plan's checks; false: they go on. */
+static bool step_checks(struct keeper *k, enum bl_txn_event *out)
+{
+	char reason[512] = "";
+	*out = BL_EV_CHECKS_OK;
+	if (!k->job.have_plan) {
+		bl_txn_reason(&k->job.txn, "its plan cannot be read");
+		*out = BL_EV_FAIL;
+		return true;
+	}
+	if (!k->checks)
+		k->checks = bl_checks_new(&k->job);
+	switch (bl_checks_step(k->checks, reason, sizeof(reason))) {
+	case BL_CHECKS_RUNNING:
+		return false;
+	case BL_CHECKS_FAILED:
+		bl_txn_reason(&k->job.txn, "%s", reason);
+		*out = BL_EV_FAIL;
+		return true;
+	case BL_CHECKS_OK:
+		break;
+	}
+	return true;
+}
+
+/*
+ * Failed units, then the plan's checks until all have ended, or until @end_ns; those that were
+ * good before are asked again where they are units.
+ */
+static enum bl_txn_event judge(struct keeper *k, int64_t end_ns)
+{
+	enum bl_txn_event e = judge_units(k);
+	if (e != BL_EV_CHECKS_OK)
+		return e;
+	if (k->checks)
+		bl_checks_ask_units(k->checks);
+	while (!step_checks(k, &e)) {
+		if (k->job.abort) {
+			bl_txn_reason(&k->job.txn, "stopped on request");
+			return BL_EV_ABORT;
+		}
+		if (bl_now_boot_ns() >= end_ns) {
+			bl_txn_reason(&k->job.txn, "its checks did not end in time");
+			return BL_EV_DEADLINE;
+		}
+		tick(k);
+	}
+	return e;
+}
+
+/* The user's own preparation: nothing of NEW has run yet. */
+static enum bl_txn_event pre_activate(struct keeper *k)
+{
+	static const char name[] = "preActivate";
+	if (k->job.abort)
+		return BL_EV_ABORT;
+	/* without its plan nobody knows what was to be done first */
+	int status = k->job.have_plan ? bl_hook_run(&k->job, k->job.plan.pre_activate, name)
+				      : BL_RUN_NOEXEC;
+	if (status == 0)
+		return BL_EV_ACTIVATE;
+	bl_autofree char *why = bl_hook_why(name, status);
+	bl_txn_reason(&k->job.txn, "%s", k->job.have_plan ? why : "its plan cannot be read");
+	return k->job.abort ? BL_EV_ABORT : BL_EV_FAIL;
+}
+
+/* OLD runs again and the end is not recorded yet: if we die now, it runs once more. */
+static void post_rollback(struct keeper *k)
+{
+	static const char name[] = "postRollback";
+	if (!k->job.have_plan)
+		return;
+	int status = bl_hook_run(&k->job, k->job.plan.post_rollback, name);
+	if (status == 0)
+		return;
+	bl_autofree char *why = bl_hook_why(name, status);
+	bl_txn_remark(&k->job.txn, "%s", why);
 }
 
 static void do_activate(struct keeper *k)
@@ -183,7 +273,14 @@ static void do_activate(struct keeper *k)
 	case BL_ACT_UNTOUCHED:
 		bl_txn_reason(&k->job.txn, "%s", reason);
 		/* it says so, but what runs is what counts */
-		move(k, bl_job_runs(k->job.txn.rec.system_old) ? BL_EV_UNTOUCHED : BL_EV_FAIL);
+		if (!bl_job_runs(k->job.txn.rec.system_old)) {
+			move(k, BL_EV_FAIL);
+			return;
+		}
+		/* nothing to go back from, but for what the hook before it did */
+		if (*k->job.plan.pre_activate)
+			post_rollback(k);
+		move(k, BL_EV_UNTOUCHED);
 		return;
 	case BL_ACT_FAILED:
 		bl_txn_reason(&k->job.txn, "%s", reason);
@@ -201,7 +298,8 @@ static void do_check(struct keeper *k)
 		move(k, BL_EV_FAIL);
 		return;
 	}
-	enum bl_txn_event e = judge_units(k);
+	/* they have their own limits */
+	enum bl_txn_event e = judge(k, INT64_MAX);
 	if (e == BL_EV_CHECKS_OK)
 		r->deadline_boot_ns = bl_now_boot_ns() + r->confirm_ms * BL_NS_PER_MS;
 	move(k, e);
@@ -220,9 +318,13 @@ static enum bl_txn_event watch(struct keeper *k)
 {
 	struct bl_record *r = &k->job.txn.rec;
 	int64_t now = bl_now_boot_ns();
-	if (now - k->units_ns < UNITS_MS * BL_NS_PER_MS)
-		return BL_EV_CHECKS_OK;
+	enum bl_txn_event e = BL_EV_CHECKS_OK;
+	bool ended = step_checks(k, &e);
+	if (e != BL_EV_CHECKS_OK || now - k->units_ns < UNITS_MS * BL_NS_PER_MS)
+		return e;
 	k->units_ns = now;
+	if (ended)
+		bl_checks_ask_units(k->checks);
 	if (!bl_job_runs(r->system_new)) {
 		bl_txn_reason(&k->job.txn, "somebody else switched the system meanwhile");
 		return bl_job_runs(r->system_old) ? BL_EV_FAIL : BL_EV_THIRD_PARTY;
@@ -250,7 +352,7 @@ static void do_wait(struct keeper *k)
 			move(k, BL_EV_DEADLINE);
 		} else if (bl_doorman_proof(k->doorman)) {
 			/* late failures of units are to be seen before the vote counts */
-			enum bl_txn_event e = judge_units(k);
+			enum bl_txn_event e = judge(k, r->deadline_boot_ns);
 			move(k, e == BL_EV_CHECKS_OK ? BL_EV_CONFIRM : e);
 			bl_doorman_answer(k->doorman, r->state == BL_TXN_CONFIRMED, r->reason);
 		}
@@ -278,7 +380,7 @@ static void step(struct keeper *k)
 		move(k, k->job.abort ? BL_EV_ABORT : BL_EV_ARM);
 		return;
 	case BL_TXN_ARMED:
-		move(k, k->job.abort ? BL_EV_ABORT : BL_EV_ACTIVATE);
+		move(k, pre_activate(k));
 		return;
 	case BL_TXN_ACTIVATING:
 		do_activate(k);
@@ -301,9 +403,14 @@ static void step(struct keeper *k)
 		move(k, e);
 		return;
 	}
-	case BL_TXN_ROLLING_BACK:
-		move(k, bl_rollback(&k->job));
+	case BL_TXN_ROLLING_BACK: {
+		bl_checks_free(BL_STEAL(k->checks));
+		enum bl_txn_event e = bl_rollback(&k->job);
+		if (e == BL_EV_OLD_RUNS)
+			post_rollback(k);
+		move(k, e);
 		return;
+	}
 	case BL_TXN_NONE:
 	case BL_TXN_COMMITTED:
 	case BL_TXN_ROLLED_BACK:
@@ -382,6 +489,7 @@ static void recover(struct keeper *k, const struct bl_facts *f)
 			close_by_facts(k, f);
 		return;
 	case BL_REC_CLOSE_RB:
+		post_rollback(k);
 		force(k, BL_TXN_ROLLED_BACK);
 		return;
 	case BL_REC_CLOSE_REFUSED:
@@ -406,6 +514,8 @@ static void recover(struct keeper *k, const struct bl_facts *f)
 		return;
 	case BL_REC_UNDO_COMMIT: {
 		enum bl_txn_event e = bl_commit_undo(&k->job);
+		if (e == BL_EV_COMMIT_UNDONE)
+			post_rollback(k);
 		force(k, e == BL_EV_COMMIT_UNDONE ? BL_TXN_ROLLED_BACK
 			 : e == BL_EV_THIRD_PARTY ? BL_TXN_SUPERSEDED
 						  : BL_TXN_STUCK);
@@ -438,7 +548,8 @@ static void give_time(uint64_t epoch, const char *system)
 		return;
 	uint64_t before = bl_unit_restarts(system, epoch);
 	int64_t end = bl_now_boot_ns() +
-		      (2 * (int64_t)t.rec.commit_ms + 2 * (int64_t)t.rec.rollback_ms + 120000) *
+		      (2 * (int64_t)t.rec.commit_ms + 2 * (int64_t)t.rec.rollback_ms + 120000 +
+		       t.rec.activate_ms) * /* the hook behind it */
 			      BL_NS_PER_MS;
 	while (bl_now_boot_ns() < end && bl_unit_restarts(system, epoch) == before) {
 		BL_AUTO(bl_txn) now = { .dir_fd = -1 };
@@ -474,6 +585,9 @@ static int open_job(struct keeper *k, uint64_t epoch, struct bl_err *err)
 	struct bl_err lost = { 0 };
 	k->job.have_before = bl_snapshot_load(k->job.txn.dir_fd, &k->job.before, &lost) == 0;
 	if (!k->job.have_before)
+		bl_log(BL_LOG_WARN, "%s", lost.msg);
+	k->job.have_plan = bl_txn_plan_load(&k->job.txn, &k->job.plan, &lost) == 0;
+	if (!k->job.have_plan)
 		bl_log(BL_LOG_WARN, "%s", lost.msg);
 	return 0;
 }
@@ -534,6 +648,7 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 		ping(k);
 		step(k);
 	}
+	bl_checks_free(k->checks);
 	bl_doorman_free(k->doorman);
 	clean_up(k, facts.system);
 	return 0;
@@ -568,6 +683,7 @@ int bl_keeper_main(uint64_t epoch, bool deadman)
 	if (rc < 0)
 		bl_log(BL_LOG_ERR, "transaction %llu: %s", (unsigned long long)epoch, err.msg);
 	bl_snapshot_free(&k.job.before);
+	bl_plan_free(&k.job.plan);
 	bl_txn_close(&k.job.txn);
 	bl_closep(&k.job.log_fd);
 	return rc < 0 ? 1 : 0;

@@ -339,16 +339,24 @@ static int take_snapshot(const struct bl_txn *t, const char *system, struct bl_e
 	return rc;
 }
 
+/* The windows in which it goes forward: hook, activation, checks, confirmation. */
+static uint64_t forward_ms(const struct bl_record *r, const struct bl_plan *plan)
+{
+	uint64_t hook = *plan->pre_activate ? (uint64_t)r->activate_ms + 10000 : 0;
+	return hook + r->activate_ms + 10000 + bl_plan_checks_ms(plan) + r->confirm_ms;
+}
+
 /* Keeper and deadman, side by side: whichever is there first can end what the other is to end.
  */
-static int launch(struct bl_txn *t, const char *system, struct bl_err *err)
+static int launch(struct bl_txn *t, const struct bl_plan *plan, const char *system,
+		  struct bl_err *err)
 {
 	struct bl_record *r = &t->rec;
 	bl_autofree char *log = bl_xprintf("%s/agent.log", t->dir);
-	/* two windows, a kill, and what the machine needs besides */
-	int64_t dead_ms = (int64_t)r->activate_ms + r->confirm_ms + 10000 + 20000;
+	/* the windows, their kills, and what the machine needs besides */
+	int64_t dead_ms = (int64_t)forward_ms(r, plan) + 20000;
 	pid_t deadman = -1;
-	if (take_snapshot(t, system, err) < 0)
+	if (bl_txn_plan_save(t, plan, err) < 0 || take_snapshot(t, system, err) < 0)
 		return -1;
 	bl_point("before-deadman");
 	if (bl_unit_begin_deadman(system, r, log, dead_ms, &deadman, err) < 0)
@@ -360,12 +368,13 @@ static int launch(struct bl_txn *t, const char *system, struct bl_err *err)
 		return rc;
 	/* a keeper that nobody watches is not to go on */
 	*err = no_deadman;
-	if (bl_confirm_abort(r->epoch, NULL) < 0)
+	if (bl_confirm_abort(r->epoch, "", NULL) < 0)
 		bl_log(BL_LOG_ERR, "%s; and it cannot be stopped", err->msg);
 	return -1;
 }
 
-static int start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
+static int start(const struct bl_kv *kv, const struct bl_plan *plan, struct bl_txn *out,
+		 struct bl_err *err)
 {
 	BL_AUTO(bl_facts) facts = { 0 };
 	BL_AUTO(bl_record) rec = { 0 };
@@ -396,7 +405,7 @@ static int start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 		return -1;
 	/* the open record keeps others out from here on; the keeper takes the lock */
 	bl_closep(&lock);
-	rc = launch(out, facts.system, err);
+	rc = launch(out, plan, facts.system, err);
 	/* too slow to answer, or somebody's look took it up first: it runs, and that is what
 	 * counts */
 	if (rc < 0 && bl_unit_is_alive(facts.system, out->rec.epoch))
@@ -414,19 +423,23 @@ static int start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 static int do_start(struct serve *s, const struct bl_kv *kv)
 {
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
+	BL_AUTO(bl_plan) plan = { 0 };
 	BL_AUTO(bl_kv) ok = { 0 };
 	struct bl_err err = { 0 };
 	if (!s->rehearsed)
 		return refuse("the confirmation was not rehearsed",
 			      "use the same version of belay on both ends");
-	if (start(kv, &t, &err) < 0)
+	if (bl_plan_read(kv, &plan, &err) < 0)
+		return refuse(err.msg, "use the same version of belay on both ends");
+	if (start(kv, &plan, &t, &err) < 0)
 		return refuse(err.msg, "nothing was changed; `belay status` shows the host");
 	const struct bl_record *r = &t.rec;
-	/* activation, its kill, the wait, a commit and its undoing, two rollbacks with their
-	 * checks, a shutdown and a boot */
-	uint64_t bound = (uint64_t)r->activate_ms + 10000 + r->confirm_ms +
-			 2 * (uint64_t)r->commit_ms + 2 * ((uint64_t)r->rollback_ms + 60000) +
-			 90000 + 180000;
+	/* all windows, a commit and its undoing, two rollbacks with their checks and the hook
+	 * behind them, a shutdown and a boot */
+	uint64_t bound = forward_ms(r, &plan) + 2 * (uint64_t)r->commit_ms +
+			 2 * ((uint64_t)r->rollback_ms + 60000) +
+			 (*plan.post_rollback ? (uint64_t)r->activate_ms + 10000 : 0) + 90000 +
+			 180000;
 	bl_kv_set_u64(&ok, "epoch", r->epoch);
 	bl_kv_set_u64(&ok, "bound_ms", bound);
 	if (reply(BL_MSG_OK, &ok) < 0)
@@ -499,7 +512,8 @@ static bool listen_once(uint64_t epoch, struct bl_buf *in)
 		if (rc <= 0)
 			return rc == 0;
 		bl_buf_drop(in, used);
-		if (m.type == BL_MSG_ABORT && bl_confirm_abort(epoch, &err) < 0 &&
+		if (m.type == BL_MSG_ABORT &&
+		    bl_confirm_abort(epoch, bl_kv_str(&m.kv, "reason"), &err) < 0 &&
 		    refuse(err.msg, "") < 0)
 			return false;
 	}
@@ -571,7 +585,7 @@ static int do_log(uint64_t epoch)
 	return rc < 0 ? rc : reply(BL_MSG_OK, NULL);
 }
 
-static int do_abort(uint64_t epoch)
+static int do_abort(uint64_t epoch, const char *reason)
 {
 	struct bl_err err = { 0 };
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
@@ -583,7 +597,7 @@ static int do_abort(uint64_t epoch)
 				   bl_txn_name(t.rec.state));
 		return refuse(text, "to go back to an older system, deploy it");
 	}
-	if (bl_confirm_abort(epoch, &err) < 0)
+	if (bl_confirm_abort(epoch, reason, &err) < 0)
 		return refuse(err.msg, "`belay status` shows what the host does");
 	return reply(BL_MSG_OK, NULL);
 }
@@ -599,7 +613,7 @@ static int handle(struct serve *s, const struct bl_msg *m)
 	case BL_MSG_STATUS:
 		return say_state(epoch);
 	case BL_MSG_ABORT:
-		return do_abort(epoch);
+		return do_abort(epoch, bl_kv_str(&m->kv, "reason"));
 	case BL_MSG_LOG:
 		return do_log(epoch);
 	case BL_MSG_HELLO:

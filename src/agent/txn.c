@@ -20,6 +20,7 @@
 
 #define RESERVE_SIZE (64UL * 1024)
 #define KEEP_FOLDERS 20
+#define PLAN_MAX     (1024UL * 1024)
 
 int bl_agent_dirs(struct bl_err *err)
 {
@@ -363,6 +364,26 @@ int bl_txn_create(struct bl_record *rec, const uint8_t key[BL_KEY_LEN], struct b
 		return -1;
 	*out = t;
 	t = (struct bl_txn){ .dir_fd = -1 };
+	return 0;
+}
+
+int bl_txn_plan_save(const struct bl_txn *t, const struct bl_plan *plan, struct bl_err *err)
+{
+	BL_AUTO(bl_kv) kv = { 0 };
+	BL_AUTO(bl_buf) text = { 0 };
+	bl_plan_tell(plan, &kv);
+	bl_kv_encode(&kv, &text);
+	return bl_write_file_at(t->dir_fd, "plan", 0600, bl_buf_str(&text), text.len, err);
+}
+
+int bl_txn_plan_load(const struct bl_txn *t, struct bl_plan *out, struct bl_err *err)
+{
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_autofree char *text = NULL;
+	size_t len = 0;
+	if (bl_read_file_at(t->dir_fd, "plan", PLAN_MAX, &text, &len, err) < 0 ||
+	    bl_kv_decode(text, len, &kv, err) < 0 || bl_plan_read(&kv, out, err) < 0)
+		return bl_err_wrap(err, "plan");
 	return 0;
 }
 

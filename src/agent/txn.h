@@ -4,6 +4,7 @@
 #define BELAY_AGENT_TXN_H
 
 #include "base/kv.h"
+#include "guard/plan.h"
 #include "guard/proof.h"
 #include "guard/record.h"
 
@@ -59,6 +60,12 @@ int bl_txn_move(struct bl_txn *t, enum bl_txn_event event, struct bl_err *err) B
 /* Sets the reason once; the first cause is the one to tell. */
 void bl_txn_reason(struct bl_txn *t, const char *fmt, ...) BL_PRINTF(2, 3);
 void bl_txn_remark(struct bl_txn *t, const char *fmt, ...) BL_PRINTF(2, 3);
+
+/* The plan in the transaction's folder; written once, before the keeper starts. */
+int bl_txn_plan_save(const struct bl_txn *t, const struct bl_plan *plan,
+		     struct bl_err *err) BL_MUST_CHECK;
+int bl_txn_plan_load(const struct bl_txn *t, struct bl_plan *out,
+		     struct bl_err *err) BL_MUST_CHECK;
 
 int bl_txn_key(const struct bl_txn *t, uint8_t key[BL_KEY_LEN],
 	       struct bl_err *err) BL_MUST_CHECK;
