@@ -103,6 +103,7 @@ void bl_args_free(struct bl_args *args)
 	free(args->flake);
 	free(args->fleet_json);
 	free(args->run);
+	free(args->strategy);
 	bl_strv_free(&args->on);
 	*args = (struct bl_args){ 0 };
 }

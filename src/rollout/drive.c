@@ -608,7 +608,7 @@ static void do_start(struct host *h)
 		bl_kv_set(&kv, believed[i], bl_kv_str(&h->facts, believed[i]));
 	bl_kv_set_u64(&kv, "activate_ms", (uint64_t)h->node->switch_timeout_s * 1000);
 	bl_kv_set_u64(&kv, "confirm_ms", (uint64_t)h->node->success_timeout_s * 1000);
-	bl_kv_set(&kv, "ignore_units", h->node->ignore_failing_units ? "1" : "0");
+	bl_kv_set(&kv, "ignore_units", h->node->plan.units == BL_UNITS_IGNORE ? "1" : "0");
 	bl_kv_set(&kv, "force_drift", spec->force_drift ? "1" : "0");
 	h->bound_ns = bl_now_boot_ns() + START_LIMIT_MS * BL_NS_PER_MS;
 	h->heard_ns = bl_now_boot_ns();

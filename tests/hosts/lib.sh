@@ -200,20 +200,23 @@ state_is() { [[ $(state_of "$1") =~ ^($2)$ ]]; }
 
 # write_fleet FILE NODE=PATH...: a fleet as `belay deploy --fleet-json FILE` reads it.
 # Settings, all optional: SUCCESS_TIMEOUT, SWITCH_TIMEOUT, IGNORE_FAILING, STRATEGY,
-# SSH_OPTIONS and ELEVATE (arrays), HOST_<node> (root@<node>), TAGS_<node> (words);
+# SSH_OPTIONS and ELEVATE (arrays), HOST_<node> (root@<node>), TAGS_<node> (words),
+# PLAN_<node> or else PLAN (further fields as JSON: '"reboot":"allowed","checks":[...]');
 # a dash in a node's name is an underscore there.
 ELEVATE=(sudo -n) SSH_OPTIONS=() DEPLOY_ARGS=()
 write_fleet() {
-  local file=$1 a node host tags sep=''; shift
+  local file=$1 a node host tags plan sep=''; shift
   {
     printf '{"belayFleet":1,"nodes":{'
     for a in "$@"; do
-      node=${a%%=*} host=HOST_${a%%=*} tags=TAGS_${a%%=*}
-      host=${host//-/_} tags=${tags//-/_}
+      node=${a%%=*} host=HOST_${a%%=*} tags=TAGS_${a%%=*} plan=PLAN_${a%%=*}
+      host=${host//-/_} tags=${tags//-/_} plan=${plan//-/_}
+      plan=${!plan-${PLAN-}}
       # shellcheck disable=SC2086  # tags are words
-      printf '%s"%s":{"enable":true,"host":"%s","toplevel":{"drvPath":null,"path":"%s"},"system":"x86_64-linux","successTimeout":%s,"switchTimeout":%s,"ignoreFailingSystemdUnits":%s,"privilegeEscalationCommand":%s,"hasFastConnection":true,"substituteOnTarget":false,"tags":%s,"sshOptions":%s,"strategy":"%s"}' \
+      printf '%s"%s":{"enable":true,"host":"%s","toplevel":{"drvPath":null,"path":"%s"},"system":"x86_64-linux","successTimeout":%s,"switchTimeout":%s,"ignoreFailingSystemdUnits":%s,"privilegeEscalationCommand":%s,"hasFastConnection":true,"substituteOnTarget":false,"tags":%s,"sshOptions":%s%s%s}' \
         "$sep" "$node" "${!host:-root@$node}" "${a#*=}" "${SUCCESS_TIMEOUT:-20}" "${SWITCH_TIMEOUT:-60}" "${IGNORE_FAILING:-false}" \
-        "$(json_list "${ELEVATE[@]}")" "$(json_list ${!tags-})" "$(json_list "${SSH_OPTIONS[@]}")" "${STRATEGY:-live}"
+        "$(json_list "${ELEVATE[@]}")" "$(json_list ${!tags-})" "$(json_list "${SSH_OPTIONS[@]}")" \
+        "${STRATEGY:+,\"strategy\":\"$STRATEGY\"}" "${plan:+,$plan}"
       sep=,
     done
     printf '}}\n'
