@@ -11,7 +11,6 @@
 struct bl_job {
 	struct bl_txn txn;
 	struct bl_plan plan;
-	bool have_plan;            /* else it could not be read: nothing may be confirmed */
 	struct bl_snapshot before; /* empty when it was lost */
 	bool have_before;
 	int log_fd;              /* stc.log */

@@ -3,6 +3,8 @@
 
 #include "agent/confirm.h"
 #include "agent/rollback.h"
+#include "agent/strategy.h"
+#include "agent/trial.h"
 #include "agent/txn.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -159,13 +161,26 @@ static bool way_back(const struct bl_preflight *p)
 		      : "the running system lacks what a rollback needs");
 }
 
+/* Who holds NixOS's lock is a deployment of ours mostly: then it is named. */
+static bool somebody_switches(const struct bl_preflight *p)
+{
+	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
+	uint64_t epoch = bl_txn_newest();
+	bl_autofree char *text = NULL;
+	if (epoch && bl_txn_open(epoch, &t, NULL) == 0 && !bl_txn_is_terminal(t.rec.state))
+		text = bl_xprintf("transaction %llu of %s is open (%s)",
+				  (unsigned long long)epoch, t.rec.owner ? t.rec.owner : "?",
+				  bl_txn_name(t.rec.state));
+	return say(p, "nobody else switches", false, "wait until it has ended",
+		   text ? text : "another switch-to-configuration is running");
+}
+
 static bool nobody_switches(const struct bl_preflight *p)
 {
 	bl_autofd int fd = open("/run/nixos/switch-to-configuration.lock", O_RDWR | O_CLOEXEC);
-	bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
-	return say(p, "nobody else switches", !held, "wait until it has ended",
-		   held ? "another switch-to-configuration is running"
-			: "no other switch is running");
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return somebody_switches(p);
+	return say(p, "nobody else switches", true, "", "no other switch is running");
 }
 
 /* While it boots, units that are new are not started and broken ones go unnoticed. */
@@ -219,6 +234,8 @@ static bool pre_switch(const struct bl_preflight *p)
 	if (r.status == 0 || unknown)
 		return say(p, "pre-switch check", true, "",
 			   unknown ? "this system has none" : "passed");
+	if (strcasestr(bl_buf_str(&r.out), "could not acquire lock"))
+		return somebody_switches(p);
 	return say(p, "pre-switch check", false,
 		   "fix what the check names, or deploy with a reboot", bl_buf_str(&r.out));
 }
@@ -235,6 +252,24 @@ static bool session(const struct bl_preflight *p)
 		   !*p->sshd ? "a session shows when it began; sshd's own address is not known"
 		   : ok      ? "sshd greets, and a session shows when it began"
 			     : "sshd does not greet at its own address");
+}
+
+/* What will be done to this host, and whether it can be. */
+static bool strategy(const struct bl_preflight *p)
+{
+	bl_autofree char *remark = NULL;
+	const char *remedy = "";
+	struct bl_err err = { 0 };
+	enum bl_strategy s = bl_strategy_resolve(p->plan, p->facts->booted, p->facts->system,
+						 p->system_new, &remark);
+	if (bl_strategy_boots(s) &&
+	    bl_trial_check(p->facts, p->system_new, s, &remedy, &err) < 0) {
+		bl_autofree char *text = bl_xprintf("%s: %s", bl_strategy_name(s), err.msg);
+		return say(p, "strategy", false, remedy, text);
+	}
+	bl_autofree char *text = bl_xprintf("%s%s%s", bl_strategy_name(s), remark ? "; " : "",
+					    remark ? remark : "");
+	return say(p, "strategy", true, "", text);
 }
 
 size_t bl_preflight_run(const struct bl_preflight *p)
@@ -255,6 +290,7 @@ size_t bl_preflight_run(const struct bl_preflight *p)
 	if (whole) {
 		failed += !architecture(p);
 		failed += !pre_switch(p);
+		failed += !strategy(p);
 	}
 	failed += !valid(p, asked);
 	return failed;

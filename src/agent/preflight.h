@@ -4,9 +4,11 @@
 #define BELAY_AGENT_PREFLIGHT_H
 
 #include "agent/system.h"
+#include "guard/plan.h"
 
 struct bl_preflight {
 	const char *system_new;
+	const struct bl_plan *plan;
 	const struct bl_facts *facts;
 	const char *sshd; /* "address port" of this session's sshd, "" when not known */
 	bool force_drift; /* what runs, profile and loader may disagree */

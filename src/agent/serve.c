@@ -7,7 +7,9 @@
 #include "agent/point.h"
 #include "agent/preflight.h"
 #include "agent/snapshot.h"
+#include "agent/strategy.h"
 #include "agent/system.h"
+#include "agent/trial.h"
 #include "agent/txn.h"
 #include "agent/unit.h"
 #include "base/clock.h"
@@ -225,8 +227,12 @@ static int do_preflight(struct serve *s, const struct bl_kv *kv)
 		return refuse(err.msg, "deploy a NixOS toplevel");
 	if (bl_facts_read(&facts, &err) < 0)
 		return refuse(err.msg, "belay deploys to NixOS hosts only");
+	BL_AUTO(bl_plan) plan = { 0 };
+	if (bl_plan_read(kv, &plan, &err) < 0)
+		return refuse(err.msg, "use the same version of belay on both ends");
 	struct bl_preflight p = {
 		.system_new = new,
+		.plan = &plan,
 		.facts = &facts,
 		.sshd = sshd,
 		.force_drift = bl_kv_bool(kv, "force_drift"),
@@ -355,8 +361,10 @@ static int launch(struct bl_txn *t, const struct bl_plan *plan, const char *syst
 	bl_autofree char *log = bl_xprintf("%s/agent.log", t->dir);
 	/* the windows, their kills, and what the machine needs besides */
 	int64_t dead_ms = (int64_t)forward_ms(r, plan) + 20000;
+	if (bl_strategy_boots(plan->strategy))
+		dead_ms += 2 * (int64_t)r->commit_ms;
 	pid_t deadman = -1;
-	if (bl_txn_plan_save(t, plan, err) < 0 || take_snapshot(t, system, err) < 0)
+	if (take_snapshot(t, system, err) < 0)
 		return -1;
 	bl_point("before-deadman");
 	if (bl_unit_begin_deadman(system, r, log, dead_ms, &deadman, err) < 0)
@@ -373,14 +381,17 @@ static int launch(struct bl_txn *t, const struct bl_plan *plan, const char *syst
 	return -1;
 }
 
-static int start(const struct bl_kv *kv, const struct bl_plan *plan, struct bl_txn *out,
-		 struct bl_err *err)
+static int start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 {
 	BL_AUTO(bl_facts) facts = { 0 };
 	BL_AUTO(bl_record) rec = { 0 };
+	BL_AUTO(bl_plan) plan = { 0 };
 	bl_autofd int lock = -1;
 	uint8_t key[BL_KEY_LEN];
 	bl_autofree char *self = own_path();
+	bl_autofree char *unproven = NULL;
+	if (bl_plan_read(kv, &plan, err) < 0)
+		return -1;
 	if (!self)
 		return bl_err_set(err, BL_E_REFUSED, "the agent does not run from the store");
 	if (take_key(kv, key, err) < 0 || bl_agent_dirs(err) < 0 ||
@@ -395,17 +406,21 @@ static int start(const struct bl_kv *kv, const struct bl_plan *plan, struct bl_t
 			return -1;
 	}
 	fill_record(kv, &facts, self, &rec);
+	plan.strategy = bl_strategy_resolve(&plan, facts.booted, facts.system,
+					    bl_kv_str(kv, "new"), &unproven);
+	if (unproven)
+		bl_replace_str(&rec.remark, unproven);
 	/* the store on disk before anything refers to it: Nix does not flush what it writes,
 	 * and nobody watches the clock yet */
 	if (bl_sync_fs("/nix/store", err) < 0)
 		return -1;
-	int rc = bl_txn_create(&rec, key, out, err);
+	int rc = bl_txn_create(&rec, &plan, key, out, err);
 	explicit_bzero(key, sizeof(key));
 	if (rc < 0)
 		return -1;
 	/* the open record keeps others out from here on; the keeper takes the lock */
 	bl_closep(&lock);
-	rc = launch(out, plan, facts.system, err);
+	rc = launch(out, &plan, facts.system, err);
 	/* too slow to answer, or somebody's look took it up first: it runs, and that is what
 	 * counts */
 	if (rc < 0 && bl_unit_is_alive(facts.system, out->rec.epoch))
@@ -423,23 +438,28 @@ static int start(const struct bl_kv *kv, const struct bl_plan *plan, struct bl_t
 static int do_start(struct serve *s, const struct bl_kv *kv)
 {
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
-	BL_AUTO(bl_plan) plan = { 0 };
 	BL_AUTO(bl_kv) ok = { 0 };
 	struct bl_err err = { 0 };
 	if (!s->rehearsed)
 		return refuse("the confirmation was not rehearsed",
 			      "use the same version of belay on both ends");
-	if (bl_plan_read(kv, &plan, &err) < 0)
-		return refuse(err.msg, "use the same version of belay on both ends");
-	if (start(kv, &plan, &t, &err) < 0)
+	if (start(kv, &t, &err) < 0)
 		return refuse(err.msg, "nothing was changed; `belay status` shows the host");
 	const struct bl_record *r = &t.rec;
+	BL_AUTO(bl_plan) plan = { 0 };
+	if (bl_txn_plan_load(&t, &plan, &err) < 0)
+		return refuse(err.msg, "`belay status` shows the host");
 	/* all windows, a commit and its undoing, two rollbacks with their checks and the hook
 	 * behind them, a shutdown and a boot */
 	uint64_t bound = forward_ms(r, &plan) + 2 * (uint64_t)r->commit_ms +
 			 2 * ((uint64_t)r->rollback_ms + 60000) +
 			 (*plan.post_rollback ? (uint64_t)r->activate_ms + 10000 : 0) + 90000 +
 			 180000;
+	/* the trial's preparation, its shutdown, the boot with its own checks, and another one
+	 * to leave it */
+	if (bl_strategy_boots(plan.strategy))
+		bound += (uint64_t)r->commit_ms + 2 * 90000 + plan.boot_ms +
+			 bl_plan_checks_ms(&plan) + 180000;
 	bl_kv_set_u64(&ok, "epoch", r->epoch);
 	bl_kv_set_u64(&ok, "bound_ms", bound);
 	if (reply(BL_MSG_OK, &ok) < 0)

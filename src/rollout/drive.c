@@ -6,7 +6,6 @@
 #include "host/session.h"
 #include "rollout/course.h"
 #include "rollout/rollout.h"
-#include "store/path.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -65,21 +64,6 @@ struct drive {
 static void apply(struct host *h, enum bl_course_event event);
 static void pump(struct drive *d);
 
-static const char *const outcome_names[BL_OUT_NOUTCOMES] = {
-	"committed", "unchanged", "rolled_back", "refused", "unreachable",
-	"failed",    "stuck",     "superseded",  "unknown", "skipped",
-};
-
-const char *bl_outcome_name(enum bl_outcome outcome)
-{
-	return outcome < BL_OUT_NOUTCOMES ? outcome_names[outcome] : "?";
-}
-
-bool bl_outcome_is_good(enum bl_outcome outcome)
-{
-	return outcome == BL_OUT_COMMITTED || outcome == BL_OUT_UNCHANGED;
-}
-
 /* The first cause stays: what follows it is its consequence. */
 static void blame(struct host *h, enum bl_outcome outcome, const char *reason,
 		  const char *remedy)
@@ -101,73 +85,6 @@ static void note(struct host *h, const char *text)
 	watch(h)->note(h->d->spec->ctx, h->i, text);
 }
 
-static enum bl_outcome outcome_of(const struct host *h)
-{
-	static const struct {
-		const char *state;
-		enum bl_outcome outcome;
-	} ends[] = {
-		{ "COMMITTED", BL_OUT_COMMITTED }, { "ROLLED_BACK", BL_OUT_ROLLED_BACK },
-		{ "REFUSED", BL_OUT_REFUSED },     { "SUPERSEDED", BL_OUT_SUPERSEDED },
-		{ "STUCK", BL_OUT_STUCK },         { "NONE", BL_OUT_REFUSED },
-	};
-	const char *state = bl_kv_get(&h->last, "state");
-	for (size_t i = 0; state && i < BL_COUNT(ends); i++)
-		if (strcmp(state, ends[i].state) == 0)
-			return ends[i].outcome;
-	return BL_OUT_UNKNOWN;
-}
-
-static const char *headline_of(enum bl_outcome outcome)
-{
-	static const char *const lines[BL_OUT_NOUTCOMES] = {
-		[BL_OUT_COMMITTED] = "Successfully activated new system!",
-		[BL_OUT_UNCHANGED] = "Nothing to do: this system runs and boots already",
-		[BL_OUT_ROLLED_BACK] =
-			"Failed to activate new system! Rolled back to previous one",
-		[BL_OUT_REFUSED] = "Refused! Nothing was changed",
-		[BL_OUT_UNREACHABLE] = "Failed to reach the host! Nothing was changed",
-		[BL_OUT_FAILED] = "Failed to prepare the host! Nothing was changed",
-		[BL_OUT_STUCK] = "STUCK! This host needs a person",
-		[BL_OUT_SUPERSEDED] =
-			"Somebody else changed this host meanwhile! It was left alone",
-		[BL_OUT_UNKNOWN] = "UNKNOWN! The host did not answer within its own limit",
-		[BL_OUT_SKIPPED] = "Not switched, since the run was stopped",
-	};
-	return lines[outcome];
-}
-
-/* One sentence about the host as it is now, from its own last word. */
-static char *state_of(const struct host *h, enum bl_outcome outcome)
-{
-	const char *system = bl_kv_get(&h->last, "system");
-	const char *remark = bl_kv_str(&h->last, "remark");
-	BL_AUTO(bl_buf) b = { 0 };
-	if (outcome == BL_OUT_UNKNOWN) {
-		bl_buf_puts(
-			&b,
-			h->confirmed || h->proved
-				? "it may be confirmed, and commits or goes back by itself"
-				: "it was not confirmed, and goes back to the old system by itself");
-		return bl_buf_steal(&b);
-	}
-	if (!system)
-		system = bl_kv_get(&h->facts, "system");
-	if (!system)
-		return bl_xstrdup("as before");
-	bl_buf_printf(&b, "runs %s", bl_store_path_name(system));
-	const char *boots = bl_kv_get(&h->last, "boot_default");
-	if (boots && *boots && strcmp(boots, system) != 0)
-		bl_buf_printf(&b, ", but would boot %s", bl_store_path_name(boots));
-	else if (boots && *boots)
-		bl_buf_puts(&b, " and would boot it");
-	if (h->seen)
-		bl_buf_puts(&b, "; reachable");
-	if (*remark)
-		bl_buf_printf(&b, "; %s", remark);
-	return bl_buf_steal(&b);
-}
-
 static void drop_all(struct host *h)
 {
 	bl_session_drop(BL_STEAL(h->work));
@@ -180,12 +97,15 @@ static void tell_result(struct host *h, enum bl_phase from)
 {
 	bool opened =
 		bl_phase_is_open(from) && !h->foreign && !(from == BL_PH_START && h->reason);
-	enum bl_outcome outcome = opened ? outcome_of(h) : h->outcome;
+	enum bl_outcome outcome = opened ? bl_outcome_of(&h->last) : h->outcome;
 	const char *reason = h->reason;
 	if (opened && *bl_kv_str(&h->last, "reason"))
 		reason = bl_kv_str(&h->last, "reason");
-	h->phase = from;
-	bl_autofree char *state = state_of(h, outcome);
+	const struct bl_outcome_host is = { .facts = &h->facts,
+					    .last = &h->last,
+					    .confirmed = h->confirmed || h->proved,
+					    .seen = h->seen };
+	bl_autofree char *state = bl_outcome_state(outcome, &is);
 	h->phase = BL_PH_DONE;
 	bl_autofree char *next = h->remedy ? bl_xstrdup(h->remedy) : NULL;
 	if (h->epoch && outcome != BL_OUT_COMMITTED)
@@ -199,7 +119,7 @@ static void tell_result(struct host *h, enum bl_phase from)
 		.outcome = outcome,
 		.headline = outcome == BL_OUT_UNKNOWN && h->d->signals > 1
 				    ? "Left to itself, since the run was interrupted"
-				    : headline_of(outcome),
+				    : bl_outcome_headline(outcome),
 		.reason = bl_outcome_is_good(outcome) ? NULL : reason,
 		.state = bl_outcome_is_good(outcome) && !*bl_kv_str(&h->last, "remark") ? NULL
 											: state,

@@ -6,23 +6,7 @@
 
 #include "fleet/fleet.h"
 #include "guard/proof.h"
-
-enum bl_outcome {
-	BL_OUT_COMMITTED,
-	BL_OUT_UNCHANGED,
-	BL_OUT_ROLLED_BACK,
-	BL_OUT_REFUSED,     /* the host said no; nothing was changed */
-	BL_OUT_UNREACHABLE, /* it could not be talked to; nothing was changed */
-	BL_OUT_FAILED,      /* copying failed; nothing was changed */
-	BL_OUT_STUCK,
-	BL_OUT_SUPERSEDED,
-	BL_OUT_UNKNOWN, /* changed, and it did not answer within its own limit */
-	BL_OUT_SKIPPED, /* another host's failure or the operator came first */
-	BL_OUT_NOUTCOMES,
-};
-
-const char *bl_outcome_name(enum bl_outcome outcome); /* "rolled_back" */
-bool bl_outcome_is_good(enum bl_outcome outcome);
+#include "rollout/outcome.h"
 
 struct bl_drive_result {
 	enum bl_outcome outcome;
