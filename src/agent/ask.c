@@ -3,26 +3,24 @@
 
 #include "agent/cgroup.h"
 #include "base/clock.h"
+#include "base/dial.h"
 #include "base/file.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ADDRESSES_MAX 8
-#define OUTPUT_KEEP   (128UL * 1024) /* what came before was looked through */
-#define OUTPUT_TAIL   4096
-#define TRAILER_MAX   16 /* behind a page: a line end and curl's status */
-#define DYING_MS      5000
-#define PROC_MAX      (256UL * 1024)
+#define OUTPUT_KEEP (128UL * 1024) /* what came before was looked through */
+#define OUTPUT_TAIL 4096
+#define TRAILER_MAX 16 /* behind a page: a line end and curl's status */
+#define DYING_MS    5000
+#define PROC_MAX    (256UL * 1024)
 
 struct bl_ask {
 	const struct bl_job *job;
@@ -35,8 +33,7 @@ struct bl_ask {
 	bool found;        /* check->contains was in it */
 	bool late;         /* killed at the limit */
 	int64_t limit_ns, dead_ns;
-	int socks[ADDRESSES_MAX]; /* being connected */
-	size_t n_socks;
+	struct bl_dial dial; /* being connected */
 	enum bl_ask_answer answer;
 	char why[256];
 };
@@ -122,75 +119,6 @@ static char *last_line(struct bl_ask *a)
 	return bl_xstrndup(line, strnlen(line, 160));
 }
 
-/* --- connecting --- */
-
-/* Fills @to with a numeric address; 0 when it is none. */
-static socklen_t address_of(const char *text, uint32_t port, struct sockaddr_storage *to)
-{
-	struct sockaddr_in *in = (struct sockaddr_in *)to;
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)to;
-	memset(to, 0, sizeof(*to));
-	if (inet_pton(AF_INET, text, &in->sin_addr) == 1) {
-		in->sin_family = AF_INET;
-		in->sin_port = htons((uint16_t)port);
-		return sizeof(*in);
-	}
-	if (inet_pton(AF_INET6, text, &in6->sin6_addr) == 1) {
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons((uint16_t)port);
-		return sizeof(*in6);
-	}
-	return 0;
-}
-
-static void connect_to(struct bl_ask *a, const char *address)
-{
-	struct sockaddr_storage to;
-	socklen_t len = address_of(address, a->check->port, &to);
-	if (len == 0 || a->n_socks == ADDRESSES_MAX || a->answer != BL_ASK_PENDING)
-		return;
-	int fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || (connect(fd, (struct sockaddr *)&to, len) < 0 && errno != EINPROGRESS)) {
-		snprintf(a->why, sizeof(a->why), "%s: %s", address, strerror(errno));
-		bl_closep(&fd);
-		return;
-	}
-	a->socks[a->n_socks++] = fd;
-}
-
-/* After all addresses were begun. */
-static void connecting(struct bl_ask *a)
-{
-	if (a->n_socks == 0 && a->answer == BL_ASK_PENDING)
-		bad(a, "%s", a->why[0] ? a->why : "it has no address");
-}
-
-static void close_sock(struct bl_ask *a, size_t i)
-{
-	close(a->socks[i]);
-	a->socks[i] = a->socks[--a->n_socks];
-}
-
-/* All addresses at once: one that is filtered must not hide one that answers. */
-static void step_connect(struct bl_ask *a)
-{
-	for (size_t i = a->n_socks; i-- > 0;) {
-		struct pollfd p = { .fd = a->socks[i], .events = POLLOUT };
-		int error = 0;
-		socklen_t len = sizeof(error);
-		if (poll(&p, 1, 0) <= 0)
-			continue;
-		if (getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0) {
-			answer(a, true);
-			return;
-		}
-		snprintf(a->why, sizeof(a->why), "%s", strerror(error));
-		close_sock(a, i);
-	}
-	if (a->n_socks == 0)
-		answer(a, false);
-}
-
 /* --- the types: how each one is begun, and what the end of its program means --- */
 
 static void begin_unit(struct bl_ask *a)
@@ -220,16 +148,36 @@ static void end_dns(struct bl_ask *a, int status)
 		bad(a, "%s cannot be resolved", a->check->what);
 }
 
-static void begin_tcp(struct bl_ask *a)
+/* False: it is a name. */
+static bool connect_to(struct bl_ask *a, const char *address)
 {
-	const char *host = *a->check->what ? a->check->what : "127.0.0.1";
 	struct sockaddr_storage to;
-	if (address_of(host, a->check->port, &to) == 0) {
-		resolve(a);
+	socklen_t len = bl_dial_address(address, a->check->port, &to);
+	if (len > 0)
+		bl_dial_add(&a->dial, (struct sockaddr *)&to, len);
+	return len > 0;
+}
+
+static void step_connect(struct bl_ask *a)
+{
+	switch (bl_dial_step(&a->dial, 0)) {
+	case BL_DIAL_PENDING:
+		return;
+	case BL_DIAL_OPEN:
+		answer(a, true);
+		return;
+	case BL_DIAL_FAILED:
+		bad(a, "%s", a->dial.why[0] ? a->dial.why : "it has no address");
 		return;
 	}
-	connect_to(a, host);
-	connecting(a);
+}
+
+static void begin_tcp(struct bl_ask *a)
+{
+	if (!connect_to(a, *a->check->what ? a->check->what : "127.0.0.1"))
+		resolve(a);
+	else
+		step_connect(a);
 }
 
 static void end_tcp(struct bl_ask *a, int status)
@@ -247,7 +195,7 @@ static void end_tcp(struct bl_ask *a, int status)
 		line[strcspn(line, " ")] = '\0';
 		connect_to(a, line);
 	}
-	connecting(a);
+	step_connect(a);
 }
 
 static void begin_http(struct bl_ask *a)
@@ -442,7 +390,7 @@ enum bl_ask_answer bl_ask_step(struct bl_ask *a)
 		return a->answer;
 	if (a->pid > 0)
 		step_program(a, now);
-	else if (a->n_socks > 0)
+	else if (a->dial.n > 0)
 		step_connect(a);
 	if (a->answer != BL_ASK_PENDING || now < a->limit_ns || a->late)
 		return a->answer;
@@ -471,8 +419,7 @@ void bl_ask_free(struct bl_ask *a)
 			bl_sleep_ms(10);
 	}
 	bl_cgroup_remove(a->cgroup);
-	while (a->n_socks > 0)
-		close_sock(a, 0);
+	bl_dial_close(&a->dial);
 	bl_closep(&a->out_fd);
 	bl_buf_free(&a->out);
 	free(a->cgroup);
