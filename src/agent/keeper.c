@@ -2,9 +2,11 @@
 #include "agent/keeper.h"
 
 #include "agent/activation.h"
+#include "agent/checks.h"
 #include "agent/commit.h"
 #include "agent/confirm.h"
 #include "agent/doorman.h"
+#include "agent/hook.h"
 #include "agent/job.h"
 #include "agent/point.h"
 #include "agent/reboot.h"
@@ -15,6 +17,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "guard/units.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -35,6 +38,7 @@
 struct keeper {
 	struct bl_job job;
 	struct bl_doorman *doorman;
+	struct bl_checks *checks; /* NULL: not begun */
 	struct bl_watchdog watchdog;
 	int switch_lock; /* NixOS's own lock while waiting: others fail loudly instead of racing
 			  */
@@ -144,28 +148,103 @@ static enum bl_verdict activate_once(struct keeper *k, char *reason, size_t size
 	return bl_activation_judge(status, output, reason, size);
 }
 
-/* The units policy 5.2: a unit is our failure when it was not failed before. */
+/* The units policy 5.2. */
 static enum bl_txn_event judge_units(struct keeper *k)
 {
 	struct bl_record *r = &k->job.txn.rec;
 	BL_AUTO(bl_strv) failed = { 0 };
+	BL_AUTO(bl_strv) bad = { 0 };
+	BL_AUTO(bl_strv) ignored = { 0 };
+	static const struct bl_strv none = { 0 };
 	struct bl_err err = { 0 };
 	if (bl_failed_units(r->system_old, &failed, &err) < 0) {
 		bl_txn_reason(&k->job.txn, "units cannot be asked for: %s", err.msg);
 		return BL_EV_FAIL;
 	}
-	bl_autofree char *more = bl_strv_missing(&failed, &k->job.before.failed);
-	if (!more)
+	if (r->ignore_units)
+		k->job.plan.units = BL_UNITS_IGNORE;
+	bl_units_judge(&k->job.plan, &failed, &k->job.before.failed, &bad, &ignored);
+	bl_autofree char *let_pass = bl_strv_missing(&ignored, &none);
+	if (let_pass && !k->units_told)
+		bl_txn_remark(&k->job.txn, "failed units, ignored as asked for: %s", let_pass);
+	k->units_told = k->units_told || let_pass;
+	if (bad.n == 0)
 		return BL_EV_CHECKS_OK;
-	if (r->ignore_units) {
-		if (!k->units_told)
-			bl_txn_remark(&k->job.txn, "failed units, ignored as asked for: %s",
-				      more);
-		k->units_told = true;
-		return BL_EV_CHECKS_OK;
-	}
-	bl_txn_reason(&k->job.txn, "units failed that were not failed before: %s", more);
+	bl_autofree char *names = bl_strv_missing(&bad, &none);
+	bl_txn_reason(&k->job.txn,
+		      k->job.plan.units == BL_UNITS_NEW_FAILURES
+			      ? "units failed that were not failed before: %s"
+			      : "units have failed: %s",
+		      names);
 	return BL_EV_FAIL;
+}
+
+/* One step of the plan's checks; false: they go on. */
+static bool step_checks(struct keeper *k, enum bl_txn_event *out)
+{
+	char reason[512] = "";
+	*out = BL_EV_CHECKS_OK;
+	if (!k->checks)
+		k->checks = bl_checks_new(&k->job);
+	switch (bl_checks_step(k->checks, reason, sizeof(reason))) {
+	case BL_CHECKS_RUNNING:
+		return false;
+	case BL_CHECKS_FAILED:
+		bl_txn_reason(&k->job.txn, "%s", reason);
+		*out = BL_EV_FAIL;
+		return true;
+	case BL_CHECKS_OK:
+		break;
+	}
+	return true;
+}
+
+/*
+ * Failed units, then the plan's checks until all have ended, or until @end_ns; those that were
+ * good before are asked again where they are units.
+ */
+static enum bl_txn_event judge(struct keeper *k, int64_t end_ns)
+{
+	enum bl_txn_event e = judge_units(k);
+	if (e != BL_EV_CHECKS_OK)
+		return e;
+	if (k->checks)
+		bl_checks_ask_units(k->checks);
+	while (!step_checks(k, &e)) {
+		if (k->job.abort) {
+			bl_txn_reason(&k->job.txn, "stopped on request");
+			return BL_EV_ABORT;
+		}
+		if (bl_now_boot_ns() >= end_ns) {
+			bl_txn_reason(&k->job.txn, "its checks did not end in time");
+			return BL_EV_DEADLINE;
+		}
+		tick(k);
+	}
+	return e;
+}
+
+/* The user's own preparation: nothing of NEW has run yet. */
+static bool pre_activate(struct keeper *k)
+{
+	static const char name[] = "preActivate";
+	int status = bl_hook_run(&k->job, k->job.plan.pre_activate, name);
+	if (status == 0)
+		return true;
+	bl_autofree char *why = bl_hook_why(name, status);
+	bl_txn_reason(&k->job.txn, "%s", why);
+	return false;
+}
+
+/* OLD runs again and the end is not recorded yet: if we die now, it runs once more. */
+static void post_rollback(struct keeper *k)
+{
+	static const char name[] = "postRollback";
+	int status = bl_hook_run(&k->job, k->job.plan.post_rollback, name);
+	if (status == 0)
+		return;
+	bl_autofree char *why = bl_hook_why(name, status);
+	bl_txn_remark(&k->job.txn, "%s", why);
 }
 
 static void do_activate(struct keeper *k)
@@ -189,7 +268,14 @@ static void do_activate(struct keeper *k)
 	case BL_ACT_UNTOUCHED:
 		bl_txn_reason(&k->job.txn, "%s", reason);
 		/* it says so, but what runs is what counts */
-		move(k, bl_job_runs(k->job.txn.rec.system_old) ? BL_EV_UNTOUCHED : BL_EV_FAIL);
+		if (!bl_job_runs(k->job.txn.rec.system_old)) {
+			move(k, BL_EV_FAIL);
+			return;
+		}
+		/* nothing to go back from, but for what the hook before it did */
+		if (*k->job.plan.pre_activate)
+			post_rollback(k);
+		move(k, BL_EV_UNTOUCHED);
 		return;
 	case BL_ACT_FAILED:
 		bl_txn_reason(&k->job.txn, "%s", reason);
@@ -228,10 +314,11 @@ static void do_trial_check(struct keeper *k)
 			return;
 		}
 	}
+	enum bl_txn_event e = judge(k, INT64_MAX);
 	int64_t window = bl_now_boot_ns() + r->confirm_ms * BL_NS_PER_MS;
 	if (r->deadline_boot_ns < window)
 		r->deadline_boot_ns = window;
-	move(k, judge_units(k));
+	move(k, e);
 }
 
 static void do_check(struct keeper *k)
@@ -243,7 +330,8 @@ static void do_check(struct keeper *k)
 		move(k, BL_EV_FAIL);
 		return;
 	}
-	enum bl_txn_event e = judge_units(k);
+	/* they have their own limits */
+	enum bl_txn_event e = judge(k, INT64_MAX);
 	if (e == BL_EV_CHECKS_OK)
 		r->deadline_boot_ns = bl_now_boot_ns() + r->confirm_ms * BL_NS_PER_MS;
 	move(k, e);
@@ -262,9 +350,13 @@ static enum bl_txn_event watch(struct keeper *k)
 {
 	struct bl_record *r = &k->job.txn.rec;
 	int64_t now = bl_now_boot_ns();
-	if (now - k->units_ns < UNITS_MS * BL_NS_PER_MS)
-		return BL_EV_CHECKS_OK;
+	enum bl_txn_event e = BL_EV_CHECKS_OK;
+	bool ended = step_checks(k, &e);
+	if (e != BL_EV_CHECKS_OK || now - k->units_ns < UNITS_MS * BL_NS_PER_MS)
+		return e;
 	k->units_ns = now;
+	if (ended)
+		bl_checks_ask_units(k->checks);
 	if (!bl_job_runs(r->system_new)) {
 		bl_txn_reason(&k->job.txn, "somebody else switched the system meanwhile");
 		return bl_job_runs(r->system_old) ? BL_EV_FAIL : BL_EV_THIRD_PARTY;
@@ -278,7 +370,7 @@ static void count_vote(struct keeper *k)
 	struct bl_record *r = &k->job.txn.rec;
 	bool provisional = k->job.plan.strategy == BL_STRATEGY_LIVE_BOOT &&
 			   r->state == BL_TXN_WAIT_CONFIRM;
-	enum bl_txn_event e = judge_units(k);
+	enum bl_txn_event e = judge(k, r->deadline_boot_ns);
 	if (e == BL_EV_CHECKS_OK)
 		e = provisional ? BL_EV_TRIAL : BL_EV_CONFIRM;
 	move(k, e);
@@ -324,8 +416,11 @@ static void arm_unguarded(struct keeper *k)
 
 static void do_arm(struct keeper *k)
 {
+	bool ready = !k->job.abort && pre_activate(k);
 	if (k->job.abort)
 		move(k, BL_EV_ABORT);
+	else if (!ready)
+		move(k, BL_EV_FAIL);
 	else if (bl_strategy_boots(k->job.plan.strategy) &&
 		 k->job.plan.strategy != BL_STRATEGY_LIVE_BOOT)
 		move(k, BL_EV_TRIAL);
@@ -419,9 +514,14 @@ static void step(struct keeper *k)
 		move(k, e);
 		return;
 	}
-	case BL_TXN_ROLLING_BACK:
-		move(k, bl_rollback(&k->job));
+	case BL_TXN_ROLLING_BACK: {
+		bl_checks_free(BL_STEAL(k->checks));
+		enum bl_txn_event e = bl_rollback(&k->job);
+		if (e == BL_EV_OLD_RUNS)
+			post_rollback(k);
+		move(k, e);
 		return;
+	}
 	case BL_TXN_NONE:
 	case BL_TXN_COMMITTED:
 	case BL_TXN_ROLLED_BACK:
@@ -534,7 +634,8 @@ static void begin_trial(struct keeper *k)
 		bl_facts_mark_kexec();
 	bl_log(BL_LOG_INFO, "%s", bl_txn_name(r->state));
 	bl_point("after-TRIAL_CHECKING");
-	set_deadman(k, (int64_t)k->job.plan.boot_ms + r->confirm_ms + 30000);
+	set_deadman(k, (int64_t)k->job.plan.boot_ms + (int64_t)bl_plan_checks_ms(&k->job.plan) +
+			       r->confirm_ms + 30000);
 }
 
 /* Ends what a boot or a lost journal left, by what runs now. */
@@ -567,6 +668,7 @@ static void recover(struct keeper *k, const struct bl_facts *f)
 		return;
 	case BL_REC_CLOSE_RB:
 		bl_trial_leave(&k->job);
+		post_rollback(k);
 		force(k, BL_TXN_ROLLED_BACK);
 		return;
 	case BL_REC_TRIAL:
@@ -595,6 +697,8 @@ static void recover(struct keeper *k, const struct bl_facts *f)
 		return;
 	case BL_REC_UNDO_COMMIT: {
 		enum bl_txn_event e = bl_commit_undo(&k->job);
+		if (e == BL_EV_COMMIT_UNDONE)
+			post_rollback(k);
 		force(k, e == BL_EV_COMMIT_UNDONE ? BL_TXN_ROLLED_BACK
 			 : e == BL_EV_THIRD_PARTY ? BL_TXN_SUPERSEDED
 						  : BL_TXN_STUCK);
@@ -627,7 +731,8 @@ static void give_time(uint64_t epoch, const char *system)
 		return;
 	uint64_t before = bl_unit_restarts(system, epoch);
 	int64_t end = bl_now_boot_ns() +
-		      (2 * (int64_t)t.rec.commit_ms + 2 * (int64_t)t.rec.rollback_ms + 120000) *
+		      (2 * (int64_t)t.rec.commit_ms + 2 * (int64_t)t.rec.rollback_ms + 120000 +
+		       t.rec.activate_ms) * /* the hook behind it */
 			      BL_NS_PER_MS;
 	while (bl_now_boot_ns() < end && bl_unit_restarts(system, epoch) == before) {
 		BL_AUTO(bl_txn) now = { .dir_fd = -1 };
@@ -757,6 +862,7 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 		ping(k);
 		step(k);
 	}
+	bl_checks_free(k->checks);
 	bl_doorman_free(k->doorman);
 	if (k->job.txn.rec.state == BL_TXN_STUCK)
 		tell_stuck(&k->job.txn);

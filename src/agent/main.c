@@ -52,7 +52,7 @@ static int print_status(void)
 static int abort_txn(uint64_t epoch)
 {
 	struct bl_err err = { 0 };
-	if (bl_confirm_abort(epoch, &err) < 0) {
+	if (bl_confirm_abort(epoch, "", &err) < 0) {
 		fprintf(stderr, "belay-agent: %s\n", err.msg);
 		return 1;
 	}
