@@ -89,7 +89,7 @@ void bl_coverage_read(const char *root, const char *show, const char *params,
 static void put(const struct bl_items *items, const char *name, bool covered, const char *text,
 		const char *remedy)
 {
-	items->put(items->ctx, name, covered ? BL_LEVEL_OK : BL_LEVEL_WARNING, text,
+	items->put(items->ctx, name, covered ? BL_ITEM_OK : BL_ITEM_WARNING, text,
 		   covered ? "" : remedy);
 }
 

@@ -18,6 +18,8 @@ struct bl_args {
 	bool force_drift;
 	uint64_t parallel;
 	char *run;
+	char *target_host;
+	char *with_system;
 	uint64_t max;
 };
 

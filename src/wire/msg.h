@@ -15,7 +15,8 @@ enum bl_msg_type {
 	/* agent: first of all. version, agent, nonce (of the rehearsal) and the keys of STATE
 	 */
 	BL_MSG_HELLO = 1,
-	/* deployer: new, key (a throwaway), proof (over HELLO's nonce and boot_id), force_drift
+	/* deployer: new, key (a throwaway), proof (over HELLO's nonce and boot_id),
+	 * force_drift, look (nothing is to be started; new may be missing)
 	 * -> ITEM..., OK | REFUSED */
 	BL_MSG_PREFLIGHT = 2,
 	/* deployer: new, key, run, owner, system, generation, boot_default, last_epoch,
@@ -38,7 +39,8 @@ enum bl_msg_type {
 	BL_MSG_STATE = 20,
 	/* agent: stream, line */
 	BL_MSG_LINE = 21,
-	/* agent: item, ok, text, remedy: one line of the preflight */
+	/* agent: item, ok, warning (ok, but not covered), text, remedy: a line of the preflight
+	 */
 	BL_MSG_ITEM = 22,
 };
 
