@@ -118,17 +118,19 @@ static bool nothing_open(const struct bl_preflight *p)
 static int write_and_read(struct bl_err *err)
 {
 	static const char text[] = "what is written here is read again\n";
+	/* two deployments may look at the same time */
+	bl_autofree char *name = bl_xprintf("probe-%d", (int)getpid());
 	bl_autofree char *back = NULL;
 	bl_autofd int dir = -1;
 	if (bl_open_dir(BL_AGENT_DIR, &dir, err) < 0 ||
-	    bl_write_file_at(dir, "probe", 0600, text, sizeof(text) - 1, err) < 0)
+	    bl_write_file_at(dir, name, 0600, text, sizeof(text) - 1, err) < 0)
 		return -1;
-	bl_autofd int fd = openat(dir, "probe", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	bl_autofd int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd >= 0)
 		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-	int rc = fd < 0 ? bl_err_sys(err, errno, "open " BL_AGENT_DIR "/probe")
+	int rc = fd < 0 ? bl_err_sys(err, errno, "open %s/%s", BL_AGENT_DIR, name)
 			: bl_read_all(fd, sizeof(text), &back, NULL, err);
-	unlinkat(dir, "probe", 0);
+	unlinkat(dir, name, 0);
 	if (rc == 0 && strcmp(back, text) != 0)
 		return bl_err_set(err, BL_E_FAILED, "what is written to %s is read otherwise",
 				  BL_AGENT_DIR);
@@ -176,8 +178,8 @@ static bool boot_space(const struct bl_preflight *p)
 	static const char *const dirs[] = { "/boot", "/boot/efi", "/efi" };
 	const struct bl_facts *f = p->facts;
 	const char *dir = dirs[0];
-	for (size_t i = BL_COUNT(dirs); f->loader == BL_LOADER_BLS && i-- > 0;)
-		if (has_file(dirs[i], "loader/loader.conf", F_OK))
+	for (size_t i = 1; f->loader == BL_LOADER_BLS && i < BL_COUNT(dirs); i++)
+		if (!has_file(dir, "loader/loader.conf", F_OK))
 			dir = dirs[i];
 	uint64_t need = p->system_new && f->loader != BL_LOADER_NONE
 				? bl_boot_need(dir, p->system_new, f->boot_default)
@@ -457,12 +459,12 @@ size_t bl_preflight_run(const struct bl_preflight *p)
 	failed += !nobody_switches(p);
 	failed += !has_booted(p);
 	failed +=
+		!works(p, "bus", &bus, "systemd answers over D-Bus",
+		       "look at dbus.service on the host: nothing can be switched without it");
+	failed +=
 		!works(p, "systemd-run", &runs, "starts units",
 		       "look why systemd starts no transient units: nothing else can guard the "
 		       "switch");
-	failed +=
-		!works(p, "bus", &bus, "systemd answers over D-Bus",
-		       "look at dbus.service on the host: nothing can be switched without it");
 	failed += !session(p);
 	failed += !baseline(p);
 	if (p->system_new)

@@ -93,6 +93,12 @@ deploy web1="$new"
 is "drifted: the same words" "$(refused "$OUT")" "$(found "$TEST/doctor.out")"
 on web1 sh -c "ln -sfn $old /run/current-system"
 
+on web1 systemctl stop dbus.socket dbus.service > /dev/null 2>&1
+doctor
+is "no D-Bus: doctor fails" "$RC" 1
+is "no D-Bus: says so first" "$(grep -m 1 ' failed ' "$OUT" | cut -c -37)" '[web1] failed   bus: status 1: Failed'
+on web1 systemctl start dbus.socket dbus.service > /dev/null 2>&1
+
 # ---- a deployment that is open
 bad=$(system web1 11 --argstr version bad --argstr activationExtra 'sleep 8')
 fleet web1="$bad"
