@@ -522,7 +522,6 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 		clean_up(k, facts.system);
 		return 0;
 	}
-	bl_watchdog_open(&k->watchdog, "");
 	bl_txn_keep_broken(&k->job.txn);
 	if (bl_doorman_new(&k->job, &k->doorman, err) < 0) {
 		bl_log(BL_LOG_ERR, "%s", err->msg);
@@ -540,7 +539,6 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 	}
 	bl_doorman_free(k->doorman);
 	clean_up(k, facts.system);
-	bl_watchdog_close(&k->watchdog);
 	return 0;
 }
 
@@ -569,8 +567,13 @@ int bl_keeper_main(uint64_t epoch, bool deadman)
 		rc = bl_txn_lock(true, ping, &k, &lock, &err);
 	}
 	bl_unit_notify("READY=1");
-	if (rc == 0)
+	if (rc == 0) {
+		/* also for one that has ended: its keeper may have been killed before it let go
+		 */
+		bl_watchdog_open(&k.watchdog, "");
 		rc = run(&k, epoch, &err);
+		bl_watchdog_close(&k.watchdog);
+	}
 	if (rc < 0)
 		bl_log(BL_LOG_ERR, "transaction %llu: %s", (unsigned long long)epoch, err.msg);
 	bl_snapshot_free(&k.job.before);
