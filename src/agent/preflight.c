@@ -404,17 +404,16 @@ static bool session(const struct bl_preflight *p)
 }
 
 /* What the next boot starts with: the new system's parameters when there is one. */
-static void coverage(const struct bl_preflight *p)
+static void coverage(const struct bl_preflight *p, struct asked *a)
 {
-	static const char *const args[] = { BL_COVERAGE_SHOW, NULL };
 	const char *next = p->system_new ? p->system_new : bl_facts_default(p->facts);
 	bl_autofree char *file = bl_xprintf("%s/kernel-params", next);
 	bl_autofree char *params = bl_slurp(file, 65536);
-	BL_AUTO(bl_child_result) show = { 0 };
+	BL_AUTO(bl_buf) show = { 0 };
 	struct bl_coverage c;
-	if (bl_tool_run(p->facts->system, "systemctl", args, ANSWER_MS, &show, NULL) < 0)
-		bl_buf_clear(&show.out);
-	bl_coverage_read("", bl_buf_str(&show.out), params ? params : "", &c);
+	if (answer(a, &show) != 0)
+		bl_buf_clear(&show);
+	bl_coverage_read("", bl_buf_str(&show), params ? params : "", &c);
 	bl_coverage_judge(&c, &p->items);
 }
 
@@ -433,6 +432,7 @@ static size_t look_at_new(const struct bl_preflight *p, struct asked *validity)
 
 size_t bl_preflight_run(const struct bl_preflight *p)
 {
+	static const char *const show[] = { BL_COVERAGE_SHOW, NULL };
 	static const char *const run[] = { "--quiet", "--wait", "--collect", "true", NULL };
 	static const char *const ping[] = { "--timeout=10",
 					    "call",
@@ -447,6 +447,7 @@ size_t bl_preflight_run(const struct bl_preflight *p)
 	struct asked validity = { .pid = -1, .out = -1 };
 	struct asked runs = ask(p, "systemd-run", run);
 	struct asked bus = ask(p, "busctl", ping);
+	struct asked watchdogs = ask(p, "systemctl", show);
 	if (p->system_new)
 		validity = ask(p, "nix-store", check);
 	failed += !nothing_open(p);
@@ -469,6 +470,6 @@ size_t bl_preflight_run(const struct bl_preflight *p)
 	failed += !baseline(p);
 	if (p->system_new)
 		failed += look_at_new(p, &validity);
-	coverage(p);
+	coverage(p, &watchdogs);
 	return failed;
 }
