@@ -6,9 +6,11 @@
 #include "agent/snapshot.h"
 #include "agent/system.h"
 #include "agent/txn.h"
+#include "guard/plan.h"
 
 struct bl_job {
 	struct bl_txn txn;
+	struct bl_plan plan;
 	struct bl_snapshot before; /* empty when it was lost */
 	bool have_before;
 	int log_fd;              /* stc.log */

@@ -7,13 +7,16 @@
 #include "agent/doorman.h"
 #include "agent/job.h"
 #include "agent/point.h"
+#include "agent/reboot.h"
 #include "agent/rollback.h"
+#include "agent/trial.h"
 #include "agent/unit.h"
 #include "agent/watchdog.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -195,6 +198,42 @@ static void do_activate(struct keeper *k)
 	}
 }
 
+/* In a trial boot: until NEW has started, failed units or not. */
+static bool has_started(struct keeper *k)
+{
+	const char *const args[] = { "is-system-running", NULL };
+	BL_AUTO(bl_child_result) r = { 0 };
+	if (bl_tool_run(k->job.txn.rec.system_old, "systemctl", args, 15000, &r, NULL) < 0)
+		return false;
+	const char *state = bl_buf_str(&r.out);
+	return strcmp(state, "running\n") == 0 || strcmp(state, "degraded\n") == 0;
+}
+
+static void do_trial_check(struct keeper *k)
+{
+	struct bl_record *r = &k->job.txn.rec;
+	while (!has_started(k)) {
+		for (int ms = 0; ms < 500 && !k->job.abort; ms += 10)
+			tick(k);
+		if (k->job.abort) {
+			bl_txn_reason(&k->job.txn, "stopped on request");
+			move(k, BL_EV_ABORT);
+			return;
+		}
+		if (bl_now_boot_ns() >= r->deadline_boot_ns) {
+			bl_txn_reason(&k->job.txn,
+				      "the new system did not finish starting within %u s",
+				      k->job.plan.boot_ms / 1000);
+			move(k, BL_EV_DEADLINE);
+			return;
+		}
+	}
+	int64_t window = bl_now_boot_ns() + r->confirm_ms * BL_NS_PER_MS;
+	if (r->deadline_boot_ns < window)
+		r->deadline_boot_ns = window;
+	move(k, judge_units(k));
+}
+
 static void do_check(struct keeper *k)
 {
 	struct bl_record *r = &k->job.txn.rec;
@@ -233,12 +272,27 @@ static enum bl_txn_event watch(struct keeper *k)
 	return judge_units(k);
 }
 
+/* The vote is in. Late failures of units are to be seen before it counts. */
+static void count_vote(struct keeper *k)
+{
+	struct bl_record *r = &k->job.txn.rec;
+	bool provisional = k->job.plan.strategy == BL_STRATEGY_LIVE_BOOT &&
+			   r->state == BL_TXN_WAIT_CONFIRM;
+	enum bl_txn_event e = judge_units(k);
+	if (e == BL_EV_CHECKS_OK)
+		e = provisional ? BL_EV_TRIAL : BL_EV_CONFIRM;
+	move(k, e);
+	bool accepted = r->state == BL_TXN_CONFIRMED || r->state == BL_TXN_TRIAL_INSTALLED;
+	bl_doorman_answer(k->doorman, accepted, provisional, r->reason);
+}
+
 static void do_wait(struct keeper *k)
 {
 	struct bl_record *r = &k->job.txn.rec;
+	enum bl_txn_state waiting = r->state;
 	hold_switch_lock(k);
 	k->units_ns = bl_now_boot_ns();
-	while (r->state == BL_TXN_WAIT_CONFIRM) {
+	while (r->state == waiting) {
 		tick(k);
 		enum bl_txn_event seen = watch(k);
 		if (k->job.abort) {
@@ -247,19 +301,63 @@ static void do_wait(struct keeper *k)
 		} else if (seen != BL_EV_CHECKS_OK) {
 			move(k, seen);
 		} else if (bl_now_boot_ns() >= r->deadline_boot_ns) {
+			bool trial = waiting == BL_TXN_TRIAL_WAIT;
 			bl_txn_reason(&k->job.txn,
-				      "nobody confirmed over a fresh connection within %u s",
-				      r->confirm_ms / 1000);
+				      "nobody confirmed over a fresh connection within %u s%s",
+				      (trial ? k->job.plan.boot_ms : r->confirm_ms) / 1000,
+				      trial ? " of the trial boot" : "");
 			move(k, BL_EV_DEADLINE);
 		} else if (bl_doorman_proof(k->doorman)) {
-			/* late failures of units are to be seen before the vote counts */
-			enum bl_txn_event e = judge_units(k);
-			move(k, e == BL_EV_CHECKS_OK ? BL_EV_CONFIRM : e);
-			bl_doorman_answer(k->doorman, r->state == BL_TXN_CONFIRMED, r->reason);
+			count_vote(k);
 		}
 	}
 	/* our own switch-to-configuration needs it */
 	bl_closep(&k->switch_lock);
+}
+
+static void do_arm(struct keeper *k)
+{
+	if (k->job.abort)
+		move(k, BL_EV_ABORT);
+	else if (bl_strategy_boots(k->job.plan.strategy) &&
+		 k->job.plan.strategy != BL_STRATEGY_LIVE_BOOT)
+		move(k, BL_EV_TRIAL);
+	else if (k->job.plan.strategy == BL_STRATEGY_UNGUARDED)
+		move(k, BL_EV_UNGUARDED);
+	else
+		move(k, BL_EV_ACTIVATE);
+}
+
+static void do_trial_install(struct keeper *k)
+{
+	struct bl_err err = { 0 };
+	if (bl_trial_install(&k->job, &err) == 0) {
+		move(k, k->job.abort ? BL_EV_ABORT : BL_EV_INSTALLED);
+		return;
+	}
+	bl_txn_reason(&k->job.txn, "the trial boot cannot be prepared: %s", err.msg);
+	move(k, BL_EV_FAIL);
+}
+
+static void do_trial_reboot(struct keeper *k)
+{
+	struct bl_err err = { 0 };
+	if (bl_trial_arm(&k->job, &err) < 0) {
+		bl_txn_reason(&k->job.txn, "the trial boot cannot be set: %s", err.msg);
+		move(k, BL_EV_FAIL);
+		return;
+	}
+	bl_point("trial-armed");
+	if (k->job.abort) {
+		bl_txn_reason(&k->job.txn, "stopped on request");
+		move(k, BL_EV_ABORT);
+		return;
+	}
+	bl_job_say(&k->job, "rebooting once into %s", k->job.txn.rec.system_new);
+	bl_reboot(&k->job, k->job.plan.strategy == BL_STRATEGY_KEXEC ? BL_REBOOT_KEXEC
+								     : BL_REBOOT_NORMAL);
+	bl_txn_reason(&k->job.txn, "the host could not be rebooted");
+	move(k, BL_EV_FAIL);
 }
 
 /*
@@ -281,7 +379,7 @@ static void step(struct keeper *k)
 		move(k, k->job.abort ? BL_EV_ABORT : BL_EV_ARM);
 		return;
 	case BL_TXN_ARMED:
-		move(k, k->job.abort ? BL_EV_ABORT : BL_EV_ACTIVATE);
+		do_arm(k);
 		return;
 	case BL_TXN_ACTIVATING:
 		do_activate(k);
@@ -290,7 +388,17 @@ static void step(struct keeper *k)
 		do_check(k);
 		return;
 	case BL_TXN_WAIT_CONFIRM:
+	case BL_TXN_TRIAL_WAIT:
 		do_wait(k);
+		return;
+	case BL_TXN_TRIAL_INSTALLED:
+		do_trial_install(k);
+		return;
+	case BL_TXN_TRIAL_REBOOT:
+		do_trial_reboot(k);
+		return;
+	case BL_TXN_TRIAL_CHECKING:
+		do_trial_check(k);
 		return;
 	case BL_TXN_CONFIRMED:
 		guard_next_boot(k);
@@ -328,8 +436,26 @@ static enum bl_where where(const struct bl_record *r, const char *path)
 static bool same_boot(const struct bl_txn *t)
 {
 	/* without a record, /run tells: a reboot clears it */
-	return t->broken ? bl_txn_is_live(t->rec.epoch)
-			 : strcmp(t->rec.boot_id, bl_boot_id()) == 0;
+	return t->rec.boot_id[0] ? strcmp(t->rec.boot_id, bl_boot_id()) == 0
+				 : bl_txn_is_live(t->rec.epoch);
+}
+
+/* What the machine itself knows of its last end. */
+static const char *trace_of_crash(void)
+{
+	DIR *d = opendir("/sys/fs/pstore");
+	bool crashed = false;
+	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
+		crashed = crashed || bl_starts_with(e->d_name, "dmesg-");
+	if (d)
+		closedir(d);
+	if (crashed)
+		return ": the kernel left a crash record in /sys/fs/pstore";
+	bl_autofree char *text = bl_slurp("/sys/class/watchdog/watchdog0/bootstatus", 32);
+	/* WDIOF_CARDRESET */
+	if (text && strtoul(text, NULL, 10) & 0x20)
+		return ": the watchdog reset it";
+	return "";
 }
 
 static enum bl_recovery what_to_do(struct keeper *k, const struct bl_facts *f)
@@ -343,17 +469,63 @@ static enum bl_recovery what_to_do(struct keeper *k, const struct bl_facts *f)
 	}
 	k->after_boot = true;
 	enum bl_journal journal = k->job.txn.broken ? BL_JR_NONE : bl_txn_journal(r->state);
-	bl_txn_reason(&k->job.txn,
-		      journal == BL_JR_CONFIRMED
-			      ? "the host restarted before the new system was its boot default"
-			      : "the host restarted before it was confirmed");
-	return bl_guard_after_boot(journal, where(r, f->booted), dflt);
+	enum bl_recovery what = bl_guard_after_boot(journal, where(r, f->booted), dflt);
+	if (what == BL_REC_TRIAL || bl_txn_is_terminal(r->state))
+		return what;
+	if (journal == BL_JR_TRIAL)
+		bl_txn_reason(&k->job.txn, "the new system did not come up in its trial boot%s",
+			      trace_of_crash());
+	else
+		bl_txn_reason(
+			&k->job.txn,
+			journal == BL_JR_CONFIRMED
+				? "the host restarted before the new system was its boot default"
+				: "the host restarted before it was confirmed");
+	return what;
 }
 
 static void begin_rollback(struct keeper *k)
 {
 	bl_txn_reason(&k->job.txn, "the agent was interrupted");
 	force(k, BL_TXN_ROLLING_BACK);
+}
+
+/* The deadman of the boot before went with it. */
+static void set_deadman(struct keeper *k, int64_t after_ms)
+{
+	struct bl_err err = { 0 };
+	pid_t pid = -1;
+	bl_autofree char *log = bl_xprintf("%s/agent.log", k->job.txn.dir);
+	const char *tools = k->job.txn.rec.system_old;
+	if (bl_unit_begin_deadman(tools, &k->job.txn.rec, log, after_ms, &pid, &err) < 0 ||
+	    bl_unit_wait_deadman(pid, &err) < 0)
+		bl_log(BL_LOG_WARN, "%s", err.msg);
+}
+
+/*
+ * NEW came up, as asked. That is on disk before anything else: whoever boots NEW once more has
+ * not been asked to.
+ */
+static void begin_trial(struct keeper *k)
+{
+	struct bl_record *r = &k->job.txn.rec;
+	struct bl_err err = { 0 };
+	bool cleared = bl_trial_cleared(&k->job);
+	r->state = BL_TXN_TRIAL_CHECKING;
+	bl_replace_str(&r->boot_id, bl_boot_id());
+	r->deadline_boot_ns = bl_now_boot_ns() + k->job.plan.boot_ms * BL_NS_PER_MS;
+	/* every session of this boot is a fresh one */
+	r->activated_boot_ns = 1;
+	if (bl_txn_save(&k->job.txn, false, &err) < 0 || !cleared) {
+		bl_txn_reason(&k->job.txn, "%s",
+			      cleared ? err.msg
+				      : "the boot loader did not clear the one-shot entry");
+		begin_rollback(k);
+		return;
+	}
+	bl_log(BL_LOG_INFO, "%s", bl_txn_name(r->state));
+	bl_point("after-TRIAL_CHECKING");
+	set_deadman(k, (int64_t)k->job.plan.boot_ms + r->confirm_ms + 30000);
 }
 
 /* Ends what a boot or a lost journal left, by what runs now. */
@@ -385,7 +557,11 @@ static void recover(struct keeper *k, const struct bl_facts *f)
 			close_by_facts(k, f);
 		return;
 	case BL_REC_CLOSE_RB:
+		bl_trial_leave(&k->job);
 		force(k, BL_TXN_ROLLED_BACK);
+		return;
+	case BL_REC_TRIAL:
+		begin_trial(k);
 		return;
 	case BL_REC_CLOSE_REFUSED:
 		bl_txn_reason(&k->job.txn, "it could not begin in time");
@@ -394,6 +570,7 @@ static void recover(struct keeper *k, const struct bl_facts *f)
 	case BL_REC_REBOOT:
 		/* it comes back only where no reboot can help */
 		k->job.txn.rec.state = BL_TXN_ROLLING_BACK;
+		bl_trial_leave(&k->job);
 		bl_rollback_reboot(&k->job);
 		force(k, BL_TXN_STUCK);
 		return;
@@ -475,6 +652,12 @@ static int open_job(struct keeper *k, uint64_t epoch, struct bl_err *err)
 		/* a full disk is no reason not to go back */
 		k->job.log_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	struct bl_err lost = { 0 };
+	if (bl_txn_plan_load(&k->job.txn, &k->job.plan, &lost) < 0) {
+		/* what is not known is not waited for: without a plan it goes back */
+		bl_log(BL_LOG_ERR, "%s", lost.msg);
+		bl_plan_init(&k->job.plan);
+		k->job.abort = true;
+	}
 	k->job.have_before = bl_snapshot_load(k->job.txn.dir_fd, &k->job.before, &lost) == 0;
 	if (!k->job.have_before)
 		bl_log(BL_LOG_WARN, "%s", lost.msg);
@@ -510,6 +693,33 @@ static int read_facts(struct keeper *k, struct bl_facts *out, struct bl_err *err
 	return 0;
 }
 
+/* A one-shot that outlived its transaction: NEW runs, and nobody asked for it any more. */
+static bool booted_unasked(const struct keeper *k, const struct bl_facts *f)
+{
+	const struct bl_record *r = &k->job.txn.rec;
+	return !same_boot(&k->job.txn) &&
+	       bl_guard_after_boot(bl_txn_journal(r->state), where(r, f->booted),
+				   where(r, bl_facts_default(f))) == BL_REC_REBOOT;
+}
+
+/* Loud where people and their monitoring look: the kernel's log, the console, a failed unit. */
+static int tell_stuck(const struct bl_txn *t)
+{
+	bl_autofree char *text = bl_xprintf("<2>belay: transaction %llu is STUCK: %s%s%s\n",
+					    (unsigned long long)t->rec.epoch, t->rec.reason,
+					    t->rec.remark[0] ? "; " : "", t->rec.remark);
+	static const char *const where_to[] = { "/dev/kmsg", "/dev/console" };
+	for (size_t i = 0; i < BL_COUNT(where_to); i++) {
+		bl_autofd int fd =
+			open(where_to[i], O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		const char *line = i == 0 ? text : text + 3;
+		if (fd >= 0)
+			(void)!write(fd, line, strlen(line));
+	}
+	bl_log(BL_LOG_ERR, "%s", text + 3);
+	return BL_EXIT_STUCK;
+}
+
 static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 {
 	BL_AUTO(bl_facts) facts = { 0 };
@@ -517,7 +727,7 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 		return -1;
 	if (read_facts(k, &facts, err) < 0)
 		return -1;
-	if (bl_txn_is_terminal(k->job.txn.rec.state)) {
+	if (bl_txn_is_terminal(k->job.txn.rec.state) && !booted_unasked(k, &facts)) {
 		/* killed right behind its end, or the deadman of one that has ended */
 		clean_up(k, facts.system);
 		return 0;
@@ -538,8 +748,37 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 		step(k);
 	}
 	bl_doorman_free(k->doorman);
+	if (k->job.txn.rec.state == BL_TXN_STUCK)
+		tell_stuck(&k->job.txn);
 	clean_up(k, facts.system);
 	return 0;
+}
+
+/* What the unit prints belongs to the transaction that it works on. */
+static void log_into(const struct bl_txn *t)
+{
+	bl_autofd int fd = openat(t->dir_fd, "agent.log",
+				  O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return;
+	(void)!dup2(fd, STDOUT_FILENO);
+	(void)!dup2(fd, STDERR_FILENO);
+}
+
+int bl_guard_main(void)
+{
+	bl_unit_notify("READY=1");
+	uint64_t epoch = bl_txn_newest_known();
+	/* of this boot: its own keeper has it */
+	if (epoch == 0 || bl_txn_is_live(epoch))
+		return 0;
+	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
+	if (bl_txn_open_lost(epoch, &t, NULL) == 0) {
+		if (t.rec.state == BL_TXN_STUCK)
+			return tell_stuck(&t);
+		log_into(&t);
+	}
+	return bl_keeper_main(epoch, false);
 }
 
 int bl_keeper_main(uint64_t epoch, bool deadman)
@@ -577,6 +816,7 @@ int bl_keeper_main(uint64_t epoch, bool deadman)
 	if (rc < 0)
 		bl_log(BL_LOG_ERR, "transaction %llu: %s", (unsigned long long)epoch, err.msg);
 	bl_snapshot_free(&k.job.before);
+	bl_plan_free(&k.job.plan);
 	bl_txn_close(&k.job.txn);
 	bl_closep(&k.job.log_fd);
 	return rc < 0 ? 1 : 0;

@@ -12,6 +12,13 @@
  */
 int bl_keeper_main(uint64_t epoch, bool deadman);
 
+/*
+ * Early in every boot: ends the transaction that the boot before left open, and a boot of NEW
+ * that nobody asked for. A host that is STUCK says so again, with status BL_EXIT_STUCK.
+ */
+int bl_guard_main(void);
+#define BL_EXIT_STUCK 3
+
 /* Takes away what an ended transaction leaves outside of its folder. */
 struct bl_txn;
 void bl_keeper_clean(const struct bl_txn *t);

@@ -2,6 +2,7 @@
 /* belay-agent: the program on the target. People need it rarely; `belay` runs it. */
 #include "agent/confirm.h"
 #include "agent/keeper.h"
+#include "agent/reboot.h"
 #include "agent/serve.h"
 #include "agent/system.h"
 #include "agent/txn.h"
@@ -25,7 +26,7 @@ static const char help[] =
 	"  --version    print the version\n"
 	"  --help       print this\n"
 	"\n"
-	"belay itself runs: serve [SYSTEM], confirm N, keeper N, deadman N.\n"
+	"belay itself runs: serve [SYSTEM], confirm N, keeper N, deadman N, guard, force MS.\n"
 	"Logs and journal of each transaction are in /var/lib/belay/txn/N.\n";
 
 static int print_status(void)
@@ -74,6 +75,10 @@ static int with_epoch(const char *command, const char *text)
 		return bl_confirm_main(epoch);
 	if (strcmp(command, "abort") == 0)
 		return abort_txn(epoch);
+	if (strcmp(command, "force") == 0) {
+		bl_reboot_force((int64_t)epoch);
+		return 1;
+	}
 	return -1;
 }
 
@@ -98,6 +103,8 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(command, "serve") == 0)
 		return bl_serve_main(argc > 2 ? argv[2] : "");
+	if (strcmp(command, "guard") == 0 && argc == 2)
+		return bl_guard_main();
 	if (strcmp(command, "status") == 0 && argc == 2)
 		return print_status();
 	int rc = argc == 3 ? with_epoch(command, argv[2]) : -1;

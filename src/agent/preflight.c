@@ -6,6 +6,8 @@
 #include "agent/rollback.h"
 #include "agent/snapshot.h"
 #include "agent/space.h"
+#include "agent/strategy.h"
+#include "agent/trial.h"
 #include "agent/txn.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -417,6 +419,24 @@ static void coverage(const struct bl_preflight *p, struct asked *a)
 	bl_coverage_judge(&c, &p->items);
 }
 
+/* What will be done to this host, and whether it can be. */
+static bool strategy(const struct bl_preflight *p)
+{
+	bl_autofree char *remark = NULL;
+	const char *remedy = "";
+	struct bl_err err = { 0 };
+	enum bl_strategy s = bl_strategy_resolve(p->plan, p->facts->booted, p->facts->system,
+						 p->system_new, &remark);
+	if (bl_strategy_boots(s) &&
+	    bl_trial_check(p->facts, p->system_new, s, &remedy, &err) < 0) {
+		bl_autofree char *text = bl_xprintf("%s: %s", bl_strategy_name(s), err.msg);
+		return say(p, "strategy", false, remedy, text);
+	}
+	bl_autofree char *text = bl_xprintf("%s%s%s", bl_strategy_name(s), remark ? "; " : "",
+					    remark ? remark : "");
+	return say(p, "strategy", true, "", text);
+}
+
 /* What is to be known of NEW before it may run here. */
 static size_t look_at_new(const struct bl_preflight *p, struct asked *validity)
 {
@@ -426,6 +446,7 @@ static size_t look_at_new(const struct bl_preflight *p, struct asked *validity)
 	if (whole) {
 		failed += !architecture(p);
 		failed += !pre_switch(p);
+		failed += !strategy(p);
 	}
 	return failed + !valid(p, validity);
 }

@@ -5,9 +5,11 @@
 
 #include "agent/item.h"
 #include "agent/system.h"
+#include "guard/plan.h"
 
 struct bl_preflight {
 	const char *system_new; /* NULL: the host alone is looked at */
+	const struct bl_plan *plan;
 	const struct bl_facts *facts;
 	const char *sshd; /* "address port" of this session's sshd, "" when not known */
 	bool force_drift; /* what runs, profile and loader may disagree */

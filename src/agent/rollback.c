@@ -4,7 +4,10 @@
 #include "agent/activation.h"
 #include "agent/commit.h"
 #include "agent/point.h"
+#include "agent/reboot.h"
+#include "agent/trial.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 
 #include <arpa/inet.h>
@@ -12,13 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define VERIFY_MS   60000
-#define SHUTDOWN_MS 90000
 #define LOCK_MS     20000
 #define REBOOTS_MAX 3
 #define SYSTEMD_BUS "/run/dbus/system_bus_socket"
@@ -189,8 +190,31 @@ static bool went_through(int status)
 	return status == 0 || status == 2 || status == 3 || status == 4;
 }
 
+static bool booted_new(const struct bl_job *job)
+{
+	bl_autofree char *booted = bl_realpath("/run/booted-system");
+	return booted && strcmp(booted, job->txn.rec.system_new) == 0 &&
+	       strcmp(job->txn.rec.system_new, job->txn.rec.system_old) != 0;
+}
+
+/* With these strategies OLD is left by a boot alone: where it runs, nothing was activated. */
+static bool never_left(const struct bl_job *job)
+{
+	return (job->plan.strategy == BL_STRATEGY_BOOT ||
+		job->plan.strategy == BL_STRATEGY_KEXEC ||
+		job->plan.strategy == BL_STRATEGY_UNGUARDED) &&
+	       bl_job_runs(job->txn.rec.system_old);
+}
+
 enum bl_txn_event bl_rollback(struct bl_job *job)
 {
+	bl_trial_leave(job);
+	bl_point("trial-left");
+	if (never_left(job))
+		return BL_EV_OLD_RUNS;
+	/* what OLD's kernel and stage 1 set up cannot be had by switching */
+	if (booted_new(job))
+		return bl_rollback_reboot(job);
 	for (int attempt = 0; attempt < 2; attempt++) {
 		if (third_party(job))
 			return BL_EV_THIRD_PARTY;
@@ -237,16 +261,6 @@ enum bl_txn_event bl_rollback_reboot(struct bl_job *job)
 	if (bl_txn_save(&job->txn, true, NULL) < 0)
 		bl_log(BL_LOG_ERR, "the reboot could not be recorded");
 	bl_job_say(job, "rebooting into %s", r->system_old);
-	/* -i: no inhibitor may stand in the way */
-	const char *const args[] = { "reboot", "-i", "--no-wall", NULL };
-	BL_AUTO(bl_child_result) res = { 0 };
-	if (bl_tool_run(r->system_old, "systemctl", args, 15000, &res, NULL) < 0)
-		bl_log(BL_LOG_ERR, "systemctl reboot cannot be run");
-	for (int64_t end = bl_now_boot_ns() + SHUTDOWN_MS * BL_NS_PER_MS;
-	     bl_now_boot_ns() < end;)
-		job->tick(job->ctx);
-	/* the orderly way hangs: no PID 1 involved any more */
-	sync();
-	reboot(RB_AUTOBOOT);
+	bl_reboot(job, BL_REBOOT_NORMAL);
 	return BL_EV_GIVE_UP;
 }

@@ -7,7 +7,9 @@
 #include "agent/point.h"
 #include "agent/preflight.h"
 #include "agent/snapshot.h"
+#include "agent/strategy.h"
 #include "agent/system.h"
+#include "agent/trial.h"
 #include "agent/txn.h"
 #include "agent/unit.h"
 #include "base/clock.h"
@@ -228,11 +230,15 @@ static int do_preflight(struct serve *s, const struct bl_kv *kv)
 		return refuse(err.msg, "deploy a NixOS toplevel");
 	if (bl_facts_read(&facts, &err) < 0)
 		return refuse(err.msg, "belay deploys to NixOS hosts only");
+	BL_AUTO(bl_plan) plan = { 0 };
+	if (bl_plan_read(kv, &plan, &err) < 0)
+		return refuse(err.msg, "use the same version of belay on both ends");
 	bool with_new = !look || (*new &&bl_preflight_is_valid(facts.system, new));
 	say_item(NULL, "rehearsal", BL_ITEM_OK,
 		 "the way of the confirmation is open, as root and without a terminal", "");
 	struct bl_preflight p = {
 		.system_new = with_new ? new : NULL,
+		.plan = &plan,
 		.facts = &facts,
 		.sshd = sshd,
 		.force_drift = bl_kv_bool(kv, "force_drift"),
@@ -347,12 +353,15 @@ static int take_snapshot(const struct bl_txn *t, const char *system, struct bl_e
 
 /* Keeper and deadman, side by side: whichever is there first can end what the other is to end.
  */
-static int launch(struct bl_txn *t, const char *system, struct bl_err *err)
+static int launch(struct bl_txn *t, const struct bl_plan *plan, const char *system,
+		  struct bl_err *err)
 {
 	struct bl_record *r = &t->rec;
 	bl_autofree char *log = bl_xprintf("%s/agent.log", t->dir);
 	/* two windows, a kill, and what the machine needs besides */
 	int64_t dead_ms = (int64_t)r->activate_ms + r->confirm_ms + 10000 + 20000;
+	if (bl_strategy_boots(plan->strategy))
+		dead_ms += 2 * (int64_t)r->commit_ms;
 	pid_t deadman = -1;
 	if (take_snapshot(t, system, err) < 0)
 		return -1;
@@ -375,9 +384,13 @@ static int start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 {
 	BL_AUTO(bl_facts) facts = { 0 };
 	BL_AUTO(bl_record) rec = { 0 };
+	BL_AUTO(bl_plan) plan = { 0 };
 	bl_autofd int lock = -1;
 	uint8_t key[BL_KEY_LEN];
 	bl_autofree char *self = own_path();
+	bl_autofree char *unproven = NULL;
+	if (bl_plan_read(kv, &plan, err) < 0)
+		return -1;
 	if (!self)
 		return bl_err_set(err, BL_E_REFUSED, "the agent does not run from the store");
 	if (take_key(kv, key, err) < 0 || bl_agent_dirs(err) < 0 ||
@@ -392,17 +405,21 @@ static int start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 			return -1;
 	}
 	fill_record(kv, &facts, self, &rec);
+	plan.strategy = bl_strategy_resolve(&plan, facts.booted, facts.system,
+					    bl_kv_str(kv, "new"), &unproven);
+	if (unproven)
+		bl_replace_str(&rec.remark, unproven);
 	/* the store on disk before anything refers to it: Nix does not flush what it writes,
 	 * and nobody watches the clock yet */
 	if (bl_sync_fs("/nix/store", err) < 0)
 		return -1;
-	int rc = bl_txn_create(&rec, key, out, err);
+	int rc = bl_txn_create(&rec, &plan, key, out, err);
 	explicit_bzero(key, sizeof(key));
 	if (rc < 0)
 		return -1;
 	/* the open record keeps others out from here on; the keeper takes the lock */
 	bl_closep(&lock);
-	rc = launch(out, facts.system, err);
+	rc = launch(out, &plan, facts.system, err);
 	/* too slow to answer, or somebody's look took it up first: it runs, and that is what
 	 * counts */
 	if (rc < 0 && bl_unit_is_alive(facts.system, out->rec.epoch))
@@ -430,9 +447,15 @@ static int do_start(struct serve *s, const struct bl_kv *kv)
 	const struct bl_record *r = &t.rec;
 	/* activation, its kill, the wait, a commit and its undoing, two rollbacks with their
 	 * checks, a shutdown and a boot */
+	BL_AUTO(bl_plan) plan = { 0 };
+	bool boots = bl_txn_plan_load(&t, &plan, &err) == 0 && bl_strategy_boots(plan.strategy);
+	uint64_t boot_ms = plan.boot_ms;
 	uint64_t bound = (uint64_t)r->activate_ms + 10000 + r->confirm_ms +
 			 2 * (uint64_t)r->commit_ms + 2 * ((uint64_t)r->rollback_ms + 60000) +
 			 90000 + 180000;
+	/* the trial's preparation, its shutdown, the boot, and another one to leave it */
+	if (boots)
+		bound += (uint64_t)r->commit_ms + 2 * 90000 + boot_ms + 180000;
 	bl_kv_set_u64(&ok, "epoch", r->epoch);
 	bl_kv_set_u64(&ok, "bound_ms", bound);
 	if (reply(BL_MSG_OK, &ok) < 0)

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "guard/plan.h"
 
 struct bl_node {
 	char *name;
@@ -19,11 +20,11 @@ struct bl_node {
 	char *system;   /* "x86_64-linux"; NULL when not known */
 	uint32_t success_timeout_s; /* how long the host waits for the confirmation */
 	uint32_t switch_timeout_s;  /* how long the activation may take */
-	bool ignore_failing_units;
-	struct bl_strv elevate; /* how another user than root becomes root: "sudo" "-n" */
+	struct bl_strv elevate;     /* how another user than root becomes root: "sudo" "-n" */
 	bool substitute_on_target;
 	struct bl_strv tags;
 	struct bl_strv ssh_options; /* each one the argument of an `ssh -o` */
+	struct bl_plan plan;
 };
 
 struct bl_fleet {

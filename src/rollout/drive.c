@@ -42,6 +42,7 @@ struct host {
 	bool refused;   /* sshd answered the last try with a no */
 	bool proved;    /* our proof was sent: it may be confirmed */
 	bool confirmed; /* the host said so */
+	bool rebooting; /* a trial boot was told */
 	bool seen;      /* a fresh connection came through to the end */
 	char *reason, *remedy;
 	struct bl_buf uncovered; /* the preflight's warnings, by name */
@@ -282,6 +283,10 @@ static void on_state(struct host *h, const struct bl_msg *m, bool fresh)
 			    (int64_t)bl_kv_u64_or(&m->kv, "left_ms", 0) * BL_NS_PER_MS;
 		if (!fresh)
 			apply(h, BL_CE_WAITING);
+	} else if (strcmp(state, "TRIAL_REBOOT") == 0) {
+		if (!h->rebooting)
+			note(h, "rebooting once into the new system; the boot default stays");
+		h->rebooting = true;
 	} else if (strcmp(state, "COMMITTED") == 0) {
 		if (fresh)
 			end_seen(h, BL_CE_COMMITTED);
@@ -416,6 +421,9 @@ static void on_fresh_msg(void *ctx, const struct bl_msg *m)
 	struct host *h = ctx;
 	if (m->type == BL_MSG_CHALLENGE && h->phase == BL_PH_CONFIRM) {
 		prove(h, m);
+	} else if (m->type == BL_MSG_OK && bl_kv_bool(&m->kv, "provisional")) {
+		h->proved = false;
+		note(h, "it works live; now a trial boot");
 	} else if (m->type == BL_MSG_OK) {
 		h->confirmed = true;
 		watch(h)->phase(h->d->spec->ctx, h->i, "commit", NULL);
@@ -542,6 +550,7 @@ static void do_preflight(struct host *h)
 	bl_kv_set(&kv, "proof", proof);
 	bl_kv_set(&kv, "force_drift", h->d->spec->force_drift ? "1" : "0");
 	bl_kv_set(&kv, "look", h->d->spec->look ? "1" : "0");
+	bl_plan_tell(&h->node->plan, &kv);
 	bl_session_send(h->work, BL_MSG_PREFLIGHT, &kv);
 }
 
@@ -569,8 +578,9 @@ static void do_start(struct host *h)
 		bl_kv_set(&kv, believed[i], bl_kv_str(&h->facts, believed[i]));
 	bl_kv_set_u64(&kv, "activate_ms", (uint64_t)h->node->switch_timeout_s * 1000);
 	bl_kv_set_u64(&kv, "confirm_ms", (uint64_t)h->node->success_timeout_s * 1000);
-	bl_kv_set(&kv, "ignore_units", h->node->ignore_failing_units ? "1" : "0");
+	bl_kv_set(&kv, "ignore_units", h->node->plan.units == BL_UNITS_IGNORE ? "1" : "0");
 	bl_kv_set(&kv, "force_drift", spec->force_drift ? "1" : "0");
+	bl_plan_tell(&h->node->plan, &kv);
 	h->bound_ns = bl_now_boot_ns() + START_LIMIT_MS * BL_NS_PER_MS;
 	h->heard_ns = bl_now_boot_ns();
 	bl_session_send(h->work, BL_MSG_START, &kv);

@@ -200,20 +200,23 @@ state_is() { [[ $(state_of "$1") =~ ^($2)$ ]]; }
 
 # write_fleet FILE NODE=PATH...: a fleet as `belay deploy --fleet-json FILE` reads it.
 # Settings, all optional: SUCCESS_TIMEOUT, SWITCH_TIMEOUT, IGNORE_FAILING, STRATEGY,
-# SSH_OPTIONS and ELEVATE (arrays), HOST_<node> (root@<node>), TAGS_<node> (words);
+# SSH_OPTIONS and ELEVATE (arrays), HOST_<node> (root@<node>), TAGS_<node> (words),
+# PLAN_<node> or else PLAN (further fields as JSON: '"reboot":"allowed","checks":[...]');
 # a dash in a node's name is an underscore there.
 ELEVATE=(sudo -n) SSH_OPTIONS=() DEPLOY_ARGS=()
 write_fleet() {
-  local file=$1 a node host tags sep=''; shift
+  local file=$1 a node host tags plan sep=''; shift
   {
     printf '{"belayFleet":1,"nodes":{'
     for a in "$@"; do
-      node=${a%%=*} host=HOST_${a%%=*} tags=TAGS_${a%%=*}
-      host=${host//-/_} tags=${tags//-/_}
+      node=${a%%=*} host=HOST_${a%%=*} tags=TAGS_${a%%=*} plan=PLAN_${a%%=*}
+      host=${host//-/_} tags=${tags//-/_} plan=${plan//-/_}
+      plan=${!plan-${PLAN-}}
       # shellcheck disable=SC2086  # tags are words
-      printf '%s"%s":{"enable":true,"host":"%s","toplevel":{"drvPath":null,"path":"%s"},"system":"x86_64-linux","successTimeout":%s,"switchTimeout":%s,"ignoreFailingSystemdUnits":%s,"privilegeEscalationCommand":%s,"hasFastConnection":true,"substituteOnTarget":false,"tags":%s,"sshOptions":%s,"strategy":"%s"}' \
+      printf '%s"%s":{"enable":true,"host":"%s","toplevel":{"drvPath":null,"path":"%s"},"system":"x86_64-linux","successTimeout":%s,"switchTimeout":%s,"ignoreFailingSystemdUnits":%s,"privilegeEscalationCommand":%s,"hasFastConnection":true,"substituteOnTarget":false,"tags":%s,"sshOptions":%s%s%s}' \
         "$sep" "$node" "${!host:-root@$node}" "${a#*=}" "${SUCCESS_TIMEOUT:-20}" "${SWITCH_TIMEOUT:-60}" "${IGNORE_FAILING:-false}" \
-        "$(json_list "${ELEVATE[@]}")" "$(json_list ${!tags-})" "$(json_list "${SSH_OPTIONS[@]}")" "${STRATEGY:-live}"
+        "$(json_list "${ELEVATE[@]}")" "$(json_list ${!tags-})" "$(json_list "${SSH_OPTIONS[@]}")" \
+        "${STRATEGY:+,\"strategy\":\"$STRATEGY\"}" "${plan:+,$plan}"
       sep=,
     done
     printf '}}\n'
@@ -337,7 +340,9 @@ oracle_once() {
   if [ -n "$gen" ]; then
     x=$(generation_of "$h"); [ "$x" = "$gen" ] || echo "O3 the profile's generation is $x, wanted $gen"
   fi
-  [ ! -s "$d/boot/loader/oneshot" ] || echo "O3 a one-shot boot entry is left: $(< "$d/boot/loader/oneshot")"
+  one=$d/efivars/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+  [ ! -s "$one" ] || echo "O3 a one-shot boot entry is left: $(tail -c +5 "$one" | tr -d '\0')"
+  for f in "$d"/nix/var/nix/profiles/system-profiles/belaytrial*; do [ ! -L "$f" ] || echo "O3 the candidate of a trial boot is left: $f"; done
 
   grep '^failed ' <<< "$now" | while read -r f; do
     grep -qxF "$f" "$d/baseline" || echo "O4 unit ${f#failed } has failed"

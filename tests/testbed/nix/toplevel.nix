@@ -21,6 +21,7 @@
 , users ? [ ]               # { name, authorizedKeys ? [ ], sudo ? false }: normal users; sudo without a password
 , dropPrograms ? [ ]        # names missing from sw/bin
 , units ? { }               # "foo.service" = { text = "..."; wantedBy = [ "multi-user.target" ]; }
+, guard ? false             # with belay's boot guard, as its NixOS module has it
 , etc ? { }                 # "some/file" = "text"
 , version ? "a"
 , kernelParams ? [ ]
@@ -176,7 +177,11 @@ let
     '';
   });
 
-  allUnits = baseUnits // scriptedUnits // units;
+  guardUnits = if !guard then { } else {
+    "belay-guard.service".text = builtins.readFile ../../../nix/belay-guard.service;
+  };
+
+  allUnits = baseUnits // scriptedUnits // guardUnits // units;
   unitNames = filter (n: allUnits.${n}.enable or true) (attrNames allUnits);
   unitLines = lines (map
     (n: concatStringsSep " " ([ n (writeFile "unit-${n}" allUnits.${n}.text) ]
@@ -263,6 +268,7 @@ let
       init = ./init.sh;
       stc = ./switch-to-configuration.sh;
       bootloader = ./install-bootloader.sh;
+      bootctl = ./bootctl.sh;
       passAsFile = [ "unitLines" "etcLines" "copyLines" "activationExtra" "preSwitchCheck" "bootloaderExtra" ];
     } ''
     u=$out/etc/systemd/system
@@ -323,6 +329,7 @@ let
     printf '%s\n' '#!/bin/sh' '[ "$(/usr/bin/id -u)" = 0 ] && exec /usr/bin/sudo "$@"' \
       'echo "sudo: /run/current-system/sw/bin/sudo must be owned by uid 0 and have the setuid bit set" >&2; exit 1' > "$out/sw/bin/sudo"
     chmod 755 "$out/sw/bin/sudo"
+    cp "$bootctl" "$out/sw/bin/bootctl"; chmod 755 "$out/sw/bin/bootctl"
     for t in $drop; do rm -f "$out/sw/bin/$t"; done
 
     sub() { sed "s|@out@|$out|g" "$1" > "$2"; chmod 755 "$2"; }
