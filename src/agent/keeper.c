@@ -161,8 +161,6 @@ static enum bl_txn_event judge_units(struct keeper *k)
 		bl_txn_reason(&k->job.txn, "units cannot be asked for: %s", err.msg);
 		return BL_EV_FAIL;
 	}
-	if (r->ignore_units)
-		k->job.plan.units = BL_UNITS_IGNORE;
 	bl_units_judge(&k->job.plan, &failed, &k->job.before.failed, &bad, &ignored);
 	bl_autofree char *let_pass = bl_strv_missing(&ignored, &none);
 	if (let_pass && !k->units_told)
@@ -846,7 +844,6 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 		clean_up(k, facts.system);
 		return 0;
 	}
-	bl_watchdog_open(&k->watchdog, "");
 	bl_txn_keep_broken(&k->job.txn);
 	if (bl_doorman_new(&k->job, &k->doorman, err) < 0) {
 		bl_log(BL_LOG_ERR, "%s", err->msg);
@@ -867,7 +864,6 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 	if (k->job.txn.rec.state == BL_TXN_STUCK)
 		tell_stuck(&k->job.txn);
 	clean_up(k, facts.system);
-	bl_watchdog_close(&k->watchdog);
 	return 0;
 }
 
@@ -930,8 +926,13 @@ int bl_keeper_main(uint64_t epoch, enum bl_keeper_role role)
 		rc = bl_txn_lock(true, ping, &k, &lock, &err);
 	}
 	bl_unit_notify("READY=1");
-	if (rc == 0)
+	if (rc == 0) {
+		/* also for one that has ended: its keeper may have been killed before it let go
+		 */
+		bl_watchdog_open(&k.watchdog, "");
 		rc = run(&k, epoch, &err);
+		bl_watchdog_close(&k.watchdog);
+	}
 	if (rc < 0)
 		bl_log(BL_LOG_ERR, "transaction %llu: %s", (unsigned long long)epoch, err.msg);
 	bl_snapshot_free(&k.job.before);
