@@ -288,7 +288,7 @@ static void a_sealed_text_that_is_no_record_is_refused(void **state)
 		  "confirm_ms: '4294967296' is not a number from 0 to 4294967295" },
 		{ "generation_created=0", "generation_created=2",
 		  "generation_created: '2' is not a number from 0 to 1" },
-		{ "reason=100%25", "reason=100%", "line 24: value of reason is malformed" },
+		{ "reason=100%25", "reason=100%", "line 22: value of reason is malformed" },
 		{ "owner=alice", "owner alice", "line 6 is not key=value" },
 		{ "remark=\n", "remark=", "the last line is cut off" },
 	};
