@@ -637,12 +637,19 @@ static int settle(struct bl_txn *t)
 	return reply(BL_MSG_OK, NULL);
 }
 
-static int do_abort(uint64_t epoch, const char *reason)
+static int do_abort(uint64_t epoch, const struct bl_kv *kv)
 {
+	const char *run = bl_kv_str(kv, "run");
 	struct bl_err err = { 0 };
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
 	if (epoch == 0 || bl_txn_open(epoch, &t, NULL) < 0)
 		return refuse("there is no transaction to stop", "");
+	if (*run && strcmp(run, t.rec.run ? t.rec.run : "") != 0) {
+		bl_autofree char *text =
+			bl_xprintf("its transaction %llu is of run %s",
+				   (unsigned long long)epoch, t.rec.run ? t.rec.run : "?");
+		return refuse(text, "");
+	}
 	if (t.rec.state == BL_TXN_STUCK)
 		return settle(&t);
 	if (bl_txn_is_terminal(t.rec.state)) {
@@ -651,7 +658,7 @@ static int do_abort(uint64_t epoch, const char *reason)
 				   bl_txn_name(t.rec.state));
 		return refuse(text, "to go back to an older system, deploy it");
 	}
-	if (bl_confirm_abort(epoch, reason, &err) < 0)
+	if (bl_confirm_abort(epoch, bl_kv_str(kv, "reason"), &err) < 0)
 		return refuse(err.msg, "`belay status` shows what the host does");
 	return reply(BL_MSG_OK, NULL);
 }
@@ -667,7 +674,7 @@ static int handle(struct serve *s, const struct bl_msg *m)
 	case BL_MSG_STATUS:
 		return say_state(epoch);
 	case BL_MSG_ABORT:
-		return do_abort(epoch, bl_kv_str(&m->kv, "reason"));
+		return do_abort(epoch, &m->kv);
 	case BL_MSG_LOG:
 		return do_log(epoch);
 	case BL_MSG_HELLO:
