@@ -2,9 +2,11 @@
 #include "agent/keeper.h"
 
 #include "agent/activation.h"
+#include "agent/checks.h"
 #include "agent/commit.h"
 #include "agent/confirm.h"
 #include "agent/doorman.h"
+#include "agent/hook.h"
 #include "agent/job.h"
 #include "agent/point.h"
 #include "agent/reboot.h"
@@ -15,6 +17,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "guard/units.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -35,11 +38,12 @@
 struct keeper {
 	struct bl_job job;
 	struct bl_doorman *doorman;
+	struct bl_checks *checks; /* NULL: not begun */
 	struct bl_watchdog watchdog;
 	int switch_lock; /* NixOS's own lock while waiting: others fail loudly instead of racing
 			  */
-	bool deadman;
-	bool after_boot; /* the unit for the next boot may have started us */
+	enum bl_keeper_role role;
+	bool after_boot;
 	int64_t pinged_ns;
 	int64_t units_ns;
 	bool units_told;
@@ -71,7 +75,8 @@ static void ping(void *ctx)
 		return;
 	k->pinged_ns = now;
 	bl_unit_notify("WATCHDOG=1");
-	bl_watchdog_ping(&k->watchdog);
+	if (!k->job.starve)
+		bl_watchdog_ping(&k->watchdog);
 }
 
 /* Runs while a step takes its time: answers who asks, keeps the watchdog calm. */
@@ -144,28 +149,103 @@ static enum bl_verdict activate_once(struct keeper *k, char *reason, size_t size
 	return bl_activation_judge(status, output, reason, size);
 }
 
-/* The units policy 5.2: a unit is our failure when it was not failed before. */
+/* The units policy 5.2. */
 static enum bl_txn_event judge_units(struct keeper *k)
 {
 	struct bl_record *r = &k->job.txn.rec;
 	BL_AUTO(bl_strv) failed = { 0 };
+	BL_AUTO(bl_strv) bad = { 0 };
+	BL_AUTO(bl_strv) ignored = { 0 };
+	static const struct bl_strv none = { 0 };
 	struct bl_err err = { 0 };
 	if (bl_failed_units(r->system_old, &failed, &err) < 0) {
 		bl_txn_reason(&k->job.txn, "units cannot be asked for: %s", err.msg);
 		return BL_EV_FAIL;
 	}
-	bl_autofree char *more = bl_strv_missing(&failed, &k->job.before.failed);
-	if (!more)
+	if (r->ignore_units)
+		k->job.plan.units = BL_UNITS_IGNORE;
+	bl_units_judge(&k->job.plan, &failed, &k->job.before.failed, &bad, &ignored);
+	bl_autofree char *let_pass = bl_strv_missing(&ignored, &none);
+	if (let_pass && !k->units_told)
+		bl_txn_remark(&k->job.txn, "failed units, ignored as asked for: %s", let_pass);
+	k->units_told = k->units_told || let_pass;
+	if (bad.n == 0)
 		return BL_EV_CHECKS_OK;
-	if (r->ignore_units) {
-		if (!k->units_told)
-			bl_txn_remark(&k->job.txn, "failed units, ignored as asked for: %s",
-				      more);
-		k->units_told = true;
-		return BL_EV_CHECKS_OK;
-	}
-	bl_txn_reason(&k->job.txn, "units failed that were not failed before: %s", more);
+	bl_autofree char *names = bl_strv_missing(&bad, &none);
+	bl_txn_reason(&k->job.txn,
+		      k->job.plan.units == BL_UNITS_NEW_FAILURES
+			      ? "units failed that were not failed before: %s"
+			      : "units have failed: %s",
+		      names);
 	return BL_EV_FAIL;
+}
+
+/* One step of the plan's checks; false: they go on. */
+static bool step_checks(struct keeper *k, enum bl_txn_event *out)
+{
+	char reason[512] = "";
+	*out = BL_EV_CHECKS_OK;
+	if (!k->checks)
+		k->checks = bl_checks_new(&k->job);
+	switch (bl_checks_step(k->checks, reason, sizeof(reason))) {
+	case BL_CHECKS_RUNNING:
+		return false;
+	case BL_CHECKS_FAILED:
+		bl_txn_reason(&k->job.txn, "%s", reason);
+		*out = BL_EV_FAIL;
+		return true;
+	case BL_CHECKS_OK:
+		break;
+	}
+	return true;
+}
+
+/*
+ * Failed units, then the plan's checks until all have ended, or until @end_ns; those that were
+ * good before are asked again where they are units.
+ */
+static enum bl_txn_event judge(struct keeper *k, int64_t end_ns)
+{
+	enum bl_txn_event e = judge_units(k);
+	if (e != BL_EV_CHECKS_OK)
+		return e;
+	if (k->checks)
+		bl_checks_ask_units(k->checks);
+	while (!step_checks(k, &e)) {
+		if (k->job.abort) {
+			bl_txn_reason(&k->job.txn, "stopped on request");
+			return BL_EV_ABORT;
+		}
+		if (bl_now_boot_ns() >= end_ns) {
+			bl_txn_reason(&k->job.txn, "its checks did not end in time");
+			return BL_EV_DEADLINE;
+		}
+		tick(k);
+	}
+	return e;
+}
+
+/* The user's own preparation: nothing of NEW has run yet. */
+static bool pre_activate(struct keeper *k)
+{
+	static const char name[] = "preActivate";
+	int status = bl_hook_run(&k->job, k->job.plan.pre_activate, name);
+	if (status == 0)
+		return true;
+	bl_autofree char *why = bl_hook_why(name, status);
+	bl_txn_reason(&k->job.txn, "%s", why);
+	return false;
+}
+
+/* OLD runs again and the end is not recorded yet: if we die now, it runs once more. */
+static void post_rollback(struct keeper *k)
+{
+	static const char name[] = "postRollback";
+	int status = bl_hook_run(&k->job, k->job.plan.post_rollback, name);
+	if (status == 0)
+		return;
+	bl_autofree char *why = bl_hook_why(name, status);
+	bl_txn_remark(&k->job.txn, "%s", why);
 }
 
 static void do_activate(struct keeper *k)
@@ -189,7 +269,14 @@ static void do_activate(struct keeper *k)
 	case BL_ACT_UNTOUCHED:
 		bl_txn_reason(&k->job.txn, "%s", reason);
 		/* it says so, but what runs is what counts */
-		move(k, bl_job_runs(k->job.txn.rec.system_old) ? BL_EV_UNTOUCHED : BL_EV_FAIL);
+		if (!bl_job_runs(k->job.txn.rec.system_old)) {
+			move(k, BL_EV_FAIL);
+			return;
+		}
+		/* nothing to go back from, but for what the hook before it did */
+		if (*k->job.plan.pre_activate)
+			post_rollback(k);
+		move(k, BL_EV_UNTOUCHED);
 		return;
 	case BL_ACT_FAILED:
 		bl_txn_reason(&k->job.txn, "%s", reason);
@@ -228,10 +315,11 @@ static void do_trial_check(struct keeper *k)
 			return;
 		}
 	}
+	enum bl_txn_event e = judge(k, INT64_MAX);
 	int64_t window = bl_now_boot_ns() + r->confirm_ms * BL_NS_PER_MS;
 	if (r->deadline_boot_ns < window)
 		r->deadline_boot_ns = window;
-	move(k, judge_units(k));
+	move(k, e);
 }
 
 static void do_check(struct keeper *k)
@@ -243,7 +331,8 @@ static void do_check(struct keeper *k)
 		move(k, BL_EV_FAIL);
 		return;
 	}
-	enum bl_txn_event e = judge_units(k);
+	/* they have their own limits */
+	enum bl_txn_event e = judge(k, INT64_MAX);
 	if (e == BL_EV_CHECKS_OK)
 		r->deadline_boot_ns = bl_now_boot_ns() + r->confirm_ms * BL_NS_PER_MS;
 	move(k, e);
@@ -262,9 +351,13 @@ static enum bl_txn_event watch(struct keeper *k)
 {
 	struct bl_record *r = &k->job.txn.rec;
 	int64_t now = bl_now_boot_ns();
-	if (now - k->units_ns < UNITS_MS * BL_NS_PER_MS)
-		return BL_EV_CHECKS_OK;
+	enum bl_txn_event e = BL_EV_CHECKS_OK;
+	bool ended = step_checks(k, &e);
+	if (e != BL_EV_CHECKS_OK || now - k->units_ns < UNITS_MS * BL_NS_PER_MS)
+		return e;
 	k->units_ns = now;
+	if (ended)
+		bl_checks_ask_units(k->checks);
 	if (!bl_job_runs(r->system_new)) {
 		bl_txn_reason(&k->job.txn, "somebody else switched the system meanwhile");
 		return bl_job_runs(r->system_old) ? BL_EV_FAIL : BL_EV_THIRD_PARTY;
@@ -278,7 +371,7 @@ static void count_vote(struct keeper *k)
 	struct bl_record *r = &k->job.txn.rec;
 	bool provisional = k->job.plan.strategy == BL_STRATEGY_LIVE_BOOT &&
 			   r->state == BL_TXN_WAIT_CONFIRM;
-	enum bl_txn_event e = judge_units(k);
+	enum bl_txn_event e = judge(k, r->deadline_boot_ns);
 	if (e == BL_EV_CHECKS_OK)
 		e = provisional ? BL_EV_TRIAL : BL_EV_CONFIRM;
 	move(k, e);
@@ -315,15 +408,25 @@ static void do_wait(struct keeper *k)
 	bl_closep(&k->switch_lock);
 }
 
+static void arm_unguarded(struct keeper *k)
+{
+	bl_txn_remark(&k->job.txn,
+		      "not activated: it boots at the next reboot, and that is not proven");
+	move(k, BL_EV_UNGUARDED);
+}
+
 static void do_arm(struct keeper *k)
 {
+	bool ready = !k->job.abort && pre_activate(k);
 	if (k->job.abort)
 		move(k, BL_EV_ABORT);
+	else if (!ready)
+		move(k, BL_EV_FAIL);
 	else if (bl_strategy_boots(k->job.plan.strategy) &&
 		 k->job.plan.strategy != BL_STRATEGY_LIVE_BOOT)
 		move(k, BL_EV_TRIAL);
 	else if (k->job.plan.strategy == BL_STRATEGY_UNGUARDED)
-		move(k, BL_EV_UNGUARDED);
+		arm_unguarded(k);
 	else
 		move(k, BL_EV_ACTIVATE);
 }
@@ -412,9 +515,14 @@ static void step(struct keeper *k)
 		move(k, e);
 		return;
 	}
-	case BL_TXN_ROLLING_BACK:
-		move(k, bl_rollback(&k->job));
+	case BL_TXN_ROLLING_BACK: {
+		bl_checks_free(BL_STEAL(k->checks));
+		enum bl_txn_event e = bl_rollback(&k->job);
+		if (e == BL_EV_OLD_RUNS)
+			post_rollback(k);
+		move(k, e);
 		return;
+	}
 	case BL_TXN_NONE:
 	case BL_TXN_COMMITTED:
 	case BL_TXN_ROLLED_BACK:
@@ -464,7 +572,7 @@ static enum bl_recovery what_to_do(struct keeper *k, const struct bl_facts *f)
 	enum bl_where dflt = where(r, bl_facts_default(f));
 	if (same_boot(&k->job.txn)) {
 		/* a deadman is there to end it, never to go forward */
-		bool in_time = !k->deadman && r->deadline_boot_ns > bl_now_boot_ns();
+		bool in_time = k->role != BL_DEADMAN && r->deadline_boot_ns > bl_now_boot_ns();
 		return bl_guard_after_restart(r->state, in_time, dflt);
 	}
 	k->after_boot = true;
@@ -523,9 +631,12 @@ static void begin_trial(struct keeper *k)
 		begin_rollback(k);
 		return;
 	}
+	if (k->job.plan.strategy == BL_STRATEGY_KEXEC)
+		bl_facts_mark_kexec();
 	bl_log(BL_LOG_INFO, "%s", bl_txn_name(r->state));
 	bl_point("after-TRIAL_CHECKING");
-	set_deadman(k, (int64_t)k->job.plan.boot_ms + r->confirm_ms + 30000);
+	set_deadman(k, (int64_t)k->job.plan.boot_ms + (int64_t)bl_plan_checks_ms(&k->job.plan) +
+			       r->confirm_ms + 30000);
 }
 
 /* Ends what a boot or a lost journal left, by what runs now. */
@@ -558,6 +669,7 @@ static void recover(struct keeper *k, const struct bl_facts *f)
 		return;
 	case BL_REC_CLOSE_RB:
 		bl_trial_leave(&k->job);
+		post_rollback(k);
 		force(k, BL_TXN_ROLLED_BACK);
 		return;
 	case BL_REC_TRIAL:
@@ -571,7 +683,7 @@ static void recover(struct keeper *k, const struct bl_facts *f)
 		/* it comes back only where no reboot can help */
 		k->job.txn.rec.state = BL_TXN_ROLLING_BACK;
 		bl_trial_leave(&k->job);
-		bl_rollback_reboot(&k->job);
+		bl_rollback_reboot(&k->job, BL_REBOOT_NORMAL);
 		force(k, BL_TXN_STUCK);
 		return;
 	case BL_REC_SUPERSEDED:
@@ -586,6 +698,8 @@ static void recover(struct keeper *k, const struct bl_facts *f)
 		return;
 	case BL_REC_UNDO_COMMIT: {
 		enum bl_txn_event e = bl_commit_undo(&k->job);
+		if (e == BL_EV_COMMIT_UNDONE)
+			post_rollback(k);
 		force(k, e == BL_EV_COMMIT_UNDONE ? BL_TXN_ROLLED_BACK
 			 : e == BL_EV_THIRD_PARTY ? BL_TXN_SUPERSEDED
 						  : BL_TXN_STUCK);
@@ -618,7 +732,8 @@ static void give_time(uint64_t epoch, const char *system)
 		return;
 	uint64_t before = bl_unit_restarts(system, epoch);
 	int64_t end = bl_now_boot_ns() +
-		      (2 * (int64_t)t.rec.commit_ms + 2 * (int64_t)t.rec.rollback_ms + 120000) *
+		      (2 * (int64_t)t.rec.commit_ms + 2 * (int64_t)t.rec.rollback_ms + 120000 +
+		       t.rec.activate_ms) * /* the hook behind it */
 			      BL_NS_PER_MS;
 	while (bl_now_boot_ns() < end && bl_unit_restarts(system, epoch) == before) {
 		BL_AUTO(bl_txn) now = { .dir_fd = -1 };
@@ -672,7 +787,7 @@ static void clean_up(const struct keeper *k, const char *system)
 		bl_keeper_clean(&k->job.txn);
 	bl_unit_stop_deadman(system, epoch);
 	/* systemd took the unit in when it booted; now its file is gone */
-	if (k->after_boot)
+	if (k->after_boot || k->role != BL_KEEPER)
 		bl_unit_reload(system);
 }
 
@@ -747,6 +862,7 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 		ping(k);
 		step(k);
 	}
+	bl_checks_free(k->checks);
 	bl_doorman_free(k->doorman);
 	if (k->job.txn.rec.state == BL_TXN_STUCK)
 		tell_stuck(&k->job.txn);
@@ -769,19 +885,26 @@ int bl_guard_main(void)
 {
 	bl_unit_notify("READY=1");
 	uint64_t epoch = bl_txn_newest_known();
-	/* of this boot: its own keeper has it */
-	if (epoch == 0 || bl_txn_is_live(epoch))
+	bl_autofd int lock = -1;
+	struct bl_err err = { 0 };
+	if (epoch == 0)
 		return 0;
+	if (bl_agent_dirs(&err) < 0)
+		bl_log(BL_LOG_ERR, "%s", err.msg);
+	/* somebody has it in hand: a switch in this boot may start this unit too */
+	else if (bl_txn_lock(false, NULL, NULL, &lock, &err) < 0)
+		return 0;
+	bl_closep(&lock);
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
 	if (bl_txn_open_lost(epoch, &t, NULL) == 0) {
 		if (t.rec.state == BL_TXN_STUCK)
 			return tell_stuck(&t);
 		log_into(&t);
 	}
-	return bl_keeper_main(epoch, false);
+	return bl_keeper_main(epoch, BL_GUARD);
 }
 
-int bl_keeper_main(uint64_t epoch, bool deadman)
+int bl_keeper_main(uint64_t epoch, enum bl_keeper_role role)
 {
 	struct keeper k = { .job = { .log_fd = -1, .txn = { .dir_fd = -1 }, .tick = tick },
 			    .watchdog = { .fd = -1 },
@@ -789,9 +912,9 @@ int bl_keeper_main(uint64_t epoch, bool deadman)
 	struct bl_err err = { 0 };
 	bl_autofd int lock = -1;
 	k.job.ctx = &k;
-	k.deadman = deadman;
+	k.role = role;
 	bl_log_setup(BL_LOG_INFO, false);
-	bl_point_role(deadman ? "deadman" : "keeper");
+	bl_point_role(role == BL_DEADMAN ? "deadman" : "keeper");
 	/* paged out code cannot be read back from a disk that died; not every limit allows it
 	 */
 	(void)!mlockall(MCL_CURRENT | MCL_FUTURE);
@@ -799,7 +922,7 @@ int bl_keeper_main(uint64_t epoch, bool deadman)
 	int rc = bl_agent_dirs(&err);
 	if (rc < 0)
 		bl_log(BL_LOG_ERR, "%s", err.msg);
-	if (deadman) {
+	if (role == BL_DEADMAN) {
 		give_time(epoch, system ? system : "");
 		rc = take_over(epoch, system ? system : "", &lock, &err);
 	} else {
@@ -811,7 +934,8 @@ int bl_keeper_main(uint64_t epoch, bool deadman)
 		 */
 		bl_watchdog_open(&k.watchdog, "");
 		rc = run(&k, epoch, &err);
-		bl_watchdog_close(&k.watchdog);
+		if (!k.job.starve)
+			bl_watchdog_close(&k.watchdog);
 	}
 	if (rc < 0)
 		bl_log(BL_LOG_ERR, "transaction %llu: %s", (unsigned long long)epoch, err.msg);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "copy/copy.h"
 #include "host/session.h"
+#include "rollout/check.h"
 #include "rollout/course.h"
 #include "rollout/rollout.h"
 
@@ -20,8 +21,12 @@
 #define QUICK_TIMEOUT_S 2
 #define PREPARE_MS      150000 /* the preflight itself waits up to a minute for a booting host */
 #define START_LIMIT_MS  900000
+#define DAY_MS          86400000
 
 struct drive;
+
+/* Our own checks of a host that waits for us. */
+enum look { LOOK_NOT_YET, LOOK_RUNNING, LOOK_GOOD, LOOK_BAD };
 
 struct host {
 	struct drive *d;
@@ -30,6 +35,10 @@ struct host {
 	enum bl_phase phase;
 	struct bl_session *work, *fresh;
 	struct bl_copy *copy;
+	struct bl_look *looking;
+	enum look look;
+	char *look_reason;  /* when it is bad */
+	struct bl_kv asked; /* the challenge of the fresh connection, while we look */
 	char *control;
 	struct bl_kv facts; /* the agent's HELLO */
 	struct bl_kv last;  /* the last STATE */
@@ -64,6 +73,7 @@ struct drive {
 };
 
 static void apply(struct host *h, enum bl_course_event event);
+static void begin_look(struct host *h);
 static void pump(struct drive *d);
 
 /* The first cause stays: what follows it is its consequence. */
@@ -92,6 +102,7 @@ static void drop_all(struct host *h)
 	bl_session_drop(BL_STEAL(h->work));
 	bl_session_drop(BL_STEAL(h->fresh));
 	bl_copy_drop(BL_STEAL(h->copy));
+	bl_look_drop(BL_STEAL(h->looking));
 	explicit_bzero(h->key, sizeof(h->key));
 }
 
@@ -136,6 +147,14 @@ static void tell_result(struct host *h, enum bl_phase from)
 	watch(h)->result(h->d->spec->ctx, h->i, &r);
 }
 
+/* The host waits for our own checks too. */
+static uint64_t confirm_ms(const struct bl_node *node)
+{
+	uint64_t ms = (uint64_t)node->success_timeout_s * 1000 +
+		      bl_plan_deployer_checks_ms(&node->plan);
+	return ms < DAY_MS ? ms : DAY_MS;
+}
+
 /* --- what the host says --- */
 
 static bool runs_new(const struct host *h)
@@ -169,7 +188,7 @@ static void on_hello(struct host *h, const struct bl_msg *m)
 		return;
 	}
 	/* the preflight tells of it, and of everything else too */
-	if (h->d->spec->look) {
+	if (h->d->spec->preflight_only) {
 		apply(h, BL_CE_HELLO);
 		return;
 	}
@@ -180,6 +199,17 @@ static void on_hello(struct host *h, const struct bl_msg *m)
 		bl_autofree char *remedy = bl_xprintf(
 			"it ends by itself within %llu s, confirmed or rolled back; then deploy again",
 			(unsigned long long)bl_kv_u64_or(&m->kv, "left_ms", 60000) / 1000 + 1);
+		blame(h, BL_OUT_REFUSED, reason, remedy);
+		apply(h, BL_CE_FAILED);
+		return;
+	}
+	if (strcmp(bl_kv_str(&m->kv, "state"), "STUCK") == 0) {
+		bl_autofree char *reason =
+			bl_xprintf("transaction %s is STUCK: %s", bl_kv_str(&m->kv, "epoch"),
+				   bl_kv_str(&m->kv, "reason"));
+		bl_autofree char *remedy =
+			bl_xprintf("mend the host, then `belay abort %s`, then deploy again",
+				   h->node->name);
 		blame(h, BL_OUT_REFUSED, reason, remedy);
 		apply(h, BL_CE_FAILED);
 		return;
@@ -220,9 +250,9 @@ static void on_checked(struct host *h)
 				   bl_buf_str(&h->uncovered), h->node->name);
 		note(h, text);
 	}
-	if (h->d->spec->look)
+	if (h->d->spec->preflight_only)
 		h->outcome = BL_OUT_READY;
-	apply(h, h->d->spec->look ? BL_CE_UNCHANGED : BL_CE_CHECKED);
+	apply(h, h->d->spec->preflight_only ? BL_CE_UNCHANGED : BL_CE_CHECKED);
 }
 
 static void on_line(struct host *h, const struct bl_msg *m, bool fresh)
@@ -281,6 +311,7 @@ static void on_state(struct host *h, const struct bl_msg *m, bool fresh)
 	if (strcmp(state, "WAIT_CONFIRM") == 0) {
 		h->due_ns = bl_now_boot_ns() +
 			    (int64_t)bl_kv_u64_or(&m->kv, "left_ms", 0) * BL_NS_PER_MS;
+		begin_look(h);
 		if (!fresh)
 			apply(h, BL_CE_WAITING);
 	} else if (strcmp(state, "TRIAL_REBOOT") == 0) {
@@ -375,7 +406,8 @@ static void lose_work(struct host *h)
 	/* nobody knows when the activation ended: count from the last word */
 	if (!h->due_ns)
 		h->due_ns = (h->heard_ns ? h->heard_ns : h->lost_ns) +
-			    (int64_t)h->node->success_timeout_s * BL_NS_PER_S;
+			    (int64_t)(confirm_ms(h->node) + bl_plan_checks_ms(&h->node->plan)) *
+				    BL_NS_PER_MS;
 	if (h->phase == BL_PH_START && !h->epoch)
 		guess_epoch(h);
 	apply(h, BL_CE_LOST);
@@ -400,31 +432,101 @@ static void try_failed(struct host *h, const char *why)
 	apply(h, BL_CE_TRY_FAILED);
 }
 
-static void prove(struct host *h, const struct bl_msg *challenge)
+/* The host is to go back at once, and to say why. */
+static void ask_to_abort(struct host *h, struct bl_session *by)
+{
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_kv_set_u64(&kv, "epoch", h->epoch);
+	bl_kv_set(&kv, "reason", h->look_reason);
+	bl_session_send(by, BL_MSG_ABORT, &kv);
+}
+
+static void prove(struct host *h, const struct bl_kv *challenge)
 {
 	BL_AUTO(bl_kv) kv = { 0 };
 	char proof[BL_PROOF_HEX];
 	/* what we vouch for is what we deployed, not what it says */
-	if (strcmp(bl_kv_str(&challenge->kv, "new"), h->node->out_path) != 0 ||
-	    bl_kv_u64_or(&challenge->kv, "epoch", 0) != h->epoch) {
+	if (strcmp(bl_kv_str(challenge, "new"), h->node->out_path) != 0 ||
+	    bl_kv_u64_or(challenge, "epoch", 0) != h->epoch) {
 		try_failed(h, "the host asks to confirm something else than was deployed");
 		return;
 	}
-	bl_proof_make(h->key, &challenge->kv, proof);
+	bl_proof_make(h->key, challenge, proof);
 	bl_kv_set(&kv, "proof", proof);
 	h->proved = true;
 	bl_session_send(h->fresh, BL_MSG_PROOF, &kv);
+}
+
+static void answer_challenge(struct host *h, const struct bl_kv *challenge)
+{
+	if (h->look == LOOK_GOOD)
+		prove(h, challenge);
+	else
+		ask_to_abort(h, h->fresh);
+}
+
+static void on_look_done(void *ctx, const char *reason)
+{
+	struct host *h = ctx;
+	h->look = reason ? LOOK_BAD : LOOK_GOOD;
+	if (reason) {
+		h->look_reason = bl_xstrdup(reason);
+		note(h, reason);
+		/* the quickest way back, if it still leads there */
+		if (h->work)
+			ask_to_abort(h, h->work);
+	}
+	if (h->phase == BL_PH_CONFIRM && h->fresh && h->asked.n > 0) {
+		BL_AUTO(bl_kv) challenge = h->asked;
+		h->asked = (struct bl_kv){ 0 };
+		answer_challenge(h, &challenge);
+	} else if (h->phase == BL_PH_PAUSE) {
+		apply(h, BL_CE_TIMER);
+	}
+}
+
+static void on_look_advisory(void *ctx, const char *text)
+{
+	struct host *h = ctx;
+	bl_autofree char *all = bl_xprintf("%s (advisory)", text);
+	note(h, all);
+}
+
+/* The host waits for the confirmation: now is what it will be judged by. */
+static void begin_look(struct host *h)
+{
+	static const struct bl_look_events events = { .advisory = on_look_advisory,
+						      .done = on_look_done };
+	if (h->look != LOOK_NOT_YET)
+		return;
+	h->look = LOOK_GOOD;
+	if (!bl_look_needed(h->node))
+		return;
+	h->look = LOOK_RUNNING;
+	h->looking = bl_look_start(&h->d->loop, h->node, &events, h);
+}
+
+static void on_challenge(struct host *h, const struct bl_kv *challenge)
+{
+	begin_look(h);
+	if (h->look != LOOK_RUNNING) {
+		answer_challenge(h, challenge);
+		return;
+	}
+	bl_kv_free(&h->asked);
+	BL_KV_FOREACH (challenge, it)
+		bl_kv_set(&h->asked, it->key, it->value);
 }
 
 static void on_fresh_msg(void *ctx, const struct bl_msg *m)
 {
 	struct host *h = ctx;
 	if (m->type == BL_MSG_CHALLENGE && h->phase == BL_PH_CONFIRM) {
-		prove(h, m);
+		on_challenge(h, &m->kv);
 	} else if (m->type == BL_MSG_OK && bl_kv_bool(&m->kv, "provisional")) {
 		h->proved = false;
 		note(h, "it works live; now a trial boot");
-	} else if (m->type == BL_MSG_OK) {
+	} else if (m->type == BL_MSG_OK && h->proved) {
 		h->confirmed = true;
 		watch(h)->phase(h->d->spec->ctx, h->i, "commit", NULL);
 	} else if (m->type == BL_MSG_REFUSED) {
@@ -460,6 +562,7 @@ static void start_try(struct host *h)
 	struct bl_err err = { 0 };
 	bool due = h->due_ns && bl_now_boot_ns() > h->due_ns;
 	bl_session_drop(BL_STEAL(h->fresh));
+	bl_kv_free(&h->asked);
 	h->tries++;
 	h->refused = false;
 	memcpy(h->skip, h->lines, sizeof(h->skip));
@@ -493,7 +596,7 @@ static void start_copy(struct host *h, bool with_agent)
 {
 	const char *paths[3] = { 0 };
 	size_t n = 0;
-	if (!h->d->spec->look)
+	if (!h->d->spec->preflight_only)
 		paths[n++] = h->node->out_path;
 	if (with_agent)
 		paths[n++] = h->d->spec->agent;
@@ -527,8 +630,8 @@ static void do_connect(struct host *h)
 	struct bl_err err = { 0 };
 	h->control = bl_xprintf("%s/%zu", h->d->dir, h->i);
 	if (bl_session_work(&h->d->loop, h->node, h->control, h->d->spec->agent,
-			    h->d->spec->look ? "" : h->node->out_path, &events, h, &h->work,
-			    &err) < 0)
+			    h->d->spec->preflight_only ? "" : h->node->out_path, &events, h,
+			    &h->work, &err) < 0)
 		on_work_gone(h, err.msg, "install OpenSSH's client on this machine");
 }
 
@@ -549,7 +652,7 @@ static void do_preflight(struct host *h)
 	bl_kv_set(&kv, "key", hex);
 	bl_kv_set(&kv, "proof", proof);
 	bl_kv_set(&kv, "force_drift", h->d->spec->force_drift ? "1" : "0");
-	bl_kv_set(&kv, "look", h->d->spec->look ? "1" : "0");
+	bl_kv_set(&kv, "preflight_only", h->d->spec->preflight_only ? "1" : "0");
 	bl_plan_tell(&h->node->plan, &kv);
 	bl_session_send(h->work, BL_MSG_PREFLIGHT, &kv);
 }
@@ -577,8 +680,7 @@ static void do_start(struct host *h)
 	for (size_t i = 0; i < BL_COUNT(believed); i++)
 		bl_kv_set(&kv, believed[i], bl_kv_str(&h->facts, believed[i]));
 	bl_kv_set_u64(&kv, "activate_ms", (uint64_t)h->node->switch_timeout_s * 1000);
-	bl_kv_set_u64(&kv, "confirm_ms", (uint64_t)h->node->success_timeout_s * 1000);
-	bl_kv_set(&kv, "ignore_units", h->node->plan.units == BL_UNITS_IGNORE ? "1" : "0");
+	bl_kv_set_u64(&kv, "confirm_ms", confirm_ms(h->node));
 	bl_kv_set(&kv, "force_drift", spec->force_drift ? "1" : "0");
 	bl_plan_tell(&h->node->plan, &kv);
 	h->bound_ns = bl_now_boot_ns() + START_LIMIT_MS * BL_NS_PER_MS;
@@ -781,6 +883,8 @@ static void free_host(struct host *h)
 	free(h->reason);
 	free(h->remedy);
 	bl_buf_free(&h->uncovered);
+	free(h->look_reason);
+	bl_kv_free(&h->asked);
 	bl_kv_free(&h->facts);
 	bl_kv_free(&h->last);
 }
@@ -825,6 +929,15 @@ static void end_of_loop(struct drive *d)
 	rmdir(d->dir);
 }
 
+static size_t count_checks(const struct bl_drive_spec *spec)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < spec->n; i++)
+		for (size_t k = 0; k < spec->nodes[i]->plan.n_checks; k++)
+			n += spec->nodes[i]->plan.checks[k].on_deployer;
+	return n;
+}
+
 int bl_drive(const struct bl_drive_spec *spec, bool *out_interrupted, struct bl_err *err)
 {
 	struct drive d = { .spec = spec, .dir = "/tmp/belay-XXXXXX" };
@@ -839,6 +952,7 @@ int bl_drive(const struct bl_drive_spec *spec, bool *out_interrupted, struct bl_
 	if (!mkdtemp(d.dir))
 		return bl_err_set(err, BL_E_SYS, "make a folder in /tmp for control sockets");
 	signal(SIGPIPE, SIG_IGN);
+	bl_look_threads(count_checks(spec));
 	uv_loop_init(&d.loop);
 	uv_timer_init(&d.loop, &d.tick);
 	uv_signal_init(&d.loop, &d.on_int);

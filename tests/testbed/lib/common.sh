@@ -21,7 +21,10 @@ die() { echo "${0##*/}: $*" >&2; exit 1; }
 need() { local p; for p in "$@"; do command -v "$p" > /dev/null || die "$p is missing; README.md names the packages"; done; }
 [[ $TB_PREFIX =~ ^[A-Za-z0-9]{1,4}$ ]] || die "TB_PREFIX has to be one to four letters or digits"
 
-rootfs() { echo "$TB_CACHE/rootfs-${1:-$TB_SUITE}"; }
+# The packages of the hosts' root file system; another list is another file system, so that runs
+# of an older tree go on with theirs.
+TB_PACKAGES=systemd,systemd-sysv,dbus,udev,libpam-systemd,openssh-server,nix-bin,iproute2,iputils-ping,procps,kmod,sudo,passwd,nftables,curl
+rootfs() { local sum; sum=$(cksum <<< "$TB_PACKAGES"); echo "$TB_CACHE/rootfs-${1:-$TB_SUITE}-${sum%% *}"; }
 
 # addr_of INDEX [SEGMENT]: 10.77.x.y in segment 1, 10.78.x.y in 2, 10.79.x.y in 3.
 # Octets 2 to 251 belong to hosts; the deployer is .0.1, the router .255.254.
