@@ -162,8 +162,6 @@ static enum bl_txn_event judge_units(struct keeper *k)
 		bl_txn_reason(&k->job.txn, "units cannot be asked for: %s", err.msg);
 		return BL_EV_FAIL;
 	}
-	if (r->ignore_units)
-		k->job.plan.units = BL_UNITS_IGNORE;
 	bl_units_judge(&k->job.plan, &failed, &k->job.before.failed, &bad, &ignored);
 	bl_autofree char *let_pass = bl_strv_missing(&ignored, &none);
 	if (let_pass && !k->units_told)

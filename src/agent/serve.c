@@ -303,7 +303,6 @@ static void fill_record(const struct bl_kv *kv, const struct bl_facts *f, const 
 	bl_replace_str(&r->boot_id, bl_boot_id());
 	bl_replace_str(&r->system_old, f->system);
 	bl_replace_str(&r->system_new, bl_kv_str(kv, "new"));
-	bl_replace_str(&r->boot_default, bl_facts_default(f));
 	bl_replace_str(&r->sshd, sshd);
 	bl_replace_str(&r->reason, "");
 	bl_replace_str(&r->remark, "");
@@ -312,7 +311,6 @@ static void fill_record(const struct bl_kv *kv, const struct bl_facts *f, const 
 	r->confirm_ms = limit_of(kv, "confirm_ms", 20000);
 	r->commit_ms = limit_of(kv, "commit_ms", 180000);
 	r->rollback_ms = r->activate_ms * 2 > 60000 ? r->activate_ms * 2 : 60000;
-	r->ignore_units = bl_kv_bool(kv, "ignore_units");
 	/* whoever takes it up later than this does not begin it any more */
 	r->deadline_boot_ns = bl_now_boot_ns() + 60 * BL_NS_PER_S;
 }

@@ -144,7 +144,6 @@ static void from_roots(struct bl_record *rec, uint64_t epoch)
 	rec->rollback_ms = 300000;
 	rec->commit_ms = 180000;
 	bl_replace_str(&rec->boot_id, "");
-	bl_replace_str(&rec->boot_default, "");
 	bl_replace_str(&rec->reason, "");
 	bl_replace_str(&rec->remark, "");
 	bl_replace_str(&rec->sshd, "");

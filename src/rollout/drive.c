@@ -882,9 +882,9 @@ static void free_host(struct host *h)
 	free(h->control);
 	free(h->reason);
 	free(h->remedy);
-	bl_buf_free(&h->uncovered);
 	free(h->look_reason);
 	bl_kv_free(&h->asked);
+	bl_buf_free(&h->uncovered);
 	bl_kv_free(&h->facts);
 	bl_kv_free(&h->last);
 }
