@@ -75,7 +75,8 @@ static void ping(void *ctx)
 		return;
 	k->pinged_ns = now;
 	bl_unit_notify("WATCHDOG=1");
-	bl_watchdog_ping(&k->watchdog);
+	if (!k->job.starve)
+		bl_watchdog_ping(&k->watchdog);
 }
 
 /* Runs while a step takes its time: answers who asks, keeps the watchdog calm. */
@@ -931,7 +932,8 @@ int bl_keeper_main(uint64_t epoch, enum bl_keeper_role role)
 		 */
 		bl_watchdog_open(&k.watchdog, "");
 		rc = run(&k, epoch, &err);
-		bl_watchdog_close(&k.watchdog);
+		if (!k.job.starve)
+			bl_watchdog_close(&k.watchdog);
 	}
 	if (rc < 0)
 		bl_log(BL_LOG_ERR, "transaction %llu: %s", (unsigned long long)epoch, err.msg);

@@ -225,15 +225,15 @@ static int do_preflight(struct serve *s, const struct bl_kv *kv)
 	    bl_proof_check(key, &s->challenge, bl_kv_str(kv, "proof"), &err) < 0)
 		return refuse(err.msg, "use the same version of belay on both ends");
 	/* whoever only looks need not have a system, nor need it be here already */
-	bool look = bl_kv_bool(kv, "look");
-	if ((!look || *new) && bl_store_path_check(new, "system", &err) < 0)
+	bool only = bl_kv_bool(kv, "preflight_only");
+	if ((!only || *new) && bl_store_path_check(new, "system", &err) < 0)
 		return refuse(err.msg, "deploy a NixOS toplevel");
 	if (bl_facts_read(&facts, &err) < 0)
 		return refuse(err.msg, "belay deploys to NixOS hosts only");
 	BL_AUTO(bl_plan) plan = { 0 };
 	if (bl_plan_read(kv, &plan, &err) < 0)
 		return refuse(err.msg, "use the same version of belay on both ends");
-	bool with_new = !look || (*new &&bl_preflight_is_valid(facts.system, new));
+	bool with_new = !only || (*new &&bl_preflight_is_valid(facts.system, new));
 	say_item(NULL, "rehearsal", BL_ITEM_OK,
 		 "the way of the confirmation is open, as root and without a terminal", "");
 	struct bl_preflight p = {
@@ -246,7 +246,7 @@ static int do_preflight(struct serve *s, const struct bl_kv *kv)
 	};
 	if (bl_preflight_run(&p) > 0)
 		return refuse("the preflight failed", "");
-	s->rehearsed = !look;
+	s->rehearsed = !only;
 	return reply(BL_MSG_OK, NULL);
 }
 

@@ -188,7 +188,7 @@ static void on_hello(struct host *h, const struct bl_msg *m)
 		return;
 	}
 	/* the preflight tells of it, and of everything else too */
-	if (h->d->spec->look) {
+	if (h->d->spec->preflight_only) {
 		apply(h, BL_CE_HELLO);
 		return;
 	}
@@ -250,9 +250,9 @@ static void on_checked(struct host *h)
 				   bl_buf_str(&h->uncovered), h->node->name);
 		note(h, text);
 	}
-	if (h->d->spec->look)
+	if (h->d->spec->preflight_only)
 		h->outcome = BL_OUT_READY;
-	apply(h, h->d->spec->look ? BL_CE_UNCHANGED : BL_CE_CHECKED);
+	apply(h, h->d->spec->preflight_only ? BL_CE_UNCHANGED : BL_CE_CHECKED);
 }
 
 static void on_line(struct host *h, const struct bl_msg *m, bool fresh)
@@ -596,7 +596,7 @@ static void start_copy(struct host *h, bool with_agent)
 {
 	const char *paths[3] = { 0 };
 	size_t n = 0;
-	if (!h->d->spec->look)
+	if (!h->d->spec->preflight_only)
 		paths[n++] = h->node->out_path;
 	if (with_agent)
 		paths[n++] = h->d->spec->agent;
@@ -630,8 +630,8 @@ static void do_connect(struct host *h)
 	struct bl_err err = { 0 };
 	h->control = bl_xprintf("%s/%zu", h->d->dir, h->i);
 	if (bl_session_work(&h->d->loop, h->node, h->control, h->d->spec->agent,
-			    h->d->spec->look ? "" : h->node->out_path, &events, h, &h->work,
-			    &err) < 0)
+			    h->d->spec->preflight_only ? "" : h->node->out_path, &events, h,
+			    &h->work, &err) < 0)
 		on_work_gone(h, err.msg, "install OpenSSH's client on this machine");
 }
 
@@ -652,7 +652,7 @@ static void do_preflight(struct host *h)
 	bl_kv_set(&kv, "key", hex);
 	bl_kv_set(&kv, "proof", proof);
 	bl_kv_set(&kv, "force_drift", h->d->spec->force_drift ? "1" : "0");
-	bl_kv_set(&kv, "look", h->d->spec->look ? "1" : "0");
+	bl_kv_set(&kv, "preflight_only", h->d->spec->preflight_only ? "1" : "0");
 	bl_plan_tell(&h->node->plan, &kv);
 	bl_session_send(h->work, BL_MSG_PREFLIGHT, &kv);
 }
