@@ -89,7 +89,7 @@ void bl_coverage_read(const char *root, const char *show, const char *params,
 static void put(const struct bl_items *items, const char *name, bool covered, const char *text,
 		const char *remedy)
 {
-	items->put(items->ctx, name, covered ? BL_LEVEL_OK : BL_LEVEL_WARNING, text,
+	items->put(items->ctx, name, covered ? BL_ITEM_OK : BL_ITEM_WARNING, text,
 		   covered ? "" : remedy);
 }
 
@@ -123,7 +123,7 @@ static void judge_panic(const struct bl_coverage *c, const struct bl_items *item
 	if ((!now || !next) && hardware_is_fed(c))
 		bl_buf_printf(&b, "; %s, %s, resets it", c->dog.identity, feeder(c));
 	if (now && !c->panic_on_oops)
-		bl_buf_puts(&b, "; an oops is none (kernel.panic_on_oops=0)");
+		bl_buf_puts(&b, "; an oops does not panic (kernel.panic_on_oops=0)");
 	put(items, "panic", (now && next) || hardware_is_fed(c), bl_buf_str(&b),
 	    "put panic=30 on the kernel's command line (NixOS: boot.kernelParams = "
 	    "[ \"panic=30\" \"boot.panic_on_fail\" ])");

@@ -42,8 +42,8 @@ struct keeper {
 	struct bl_watchdog watchdog;
 	int switch_lock; /* NixOS's own lock while waiting: others fail loudly instead of racing
 			  */
-	bool deadman;
-	bool after_boot; /* the unit for the next boot may have started us */
+	enum bl_keeper_role role;
+	bool after_boot;
 	int64_t pinged_ns;
 	int64_t units_ns;
 	bool units_told;
@@ -161,8 +161,6 @@ static enum bl_txn_event judge_units(struct keeper *k)
 		bl_txn_reason(&k->job.txn, "units cannot be asked for: %s", err.msg);
 		return BL_EV_FAIL;
 	}
-	if (r->ignore_units)
-		k->job.plan.units = BL_UNITS_IGNORE;
 	bl_units_judge(&k->job.plan, &failed, &k->job.before.failed, &bad, &ignored);
 	bl_autofree char *let_pass = bl_strv_missing(&ignored, &none);
 	if (let_pass && !k->units_told)
@@ -407,6 +405,13 @@ static void do_wait(struct keeper *k)
 	bl_closep(&k->switch_lock);
 }
 
+static void arm_unguarded(struct keeper *k)
+{
+	bl_txn_remark(&k->job.txn,
+		      "not activated: it boots at the next reboot, and that is not proven");
+	move(k, BL_EV_UNGUARDED);
+}
+
 static void do_arm(struct keeper *k)
 {
 	bool ready = !k->job.abort && pre_activate(k);
@@ -418,7 +423,7 @@ static void do_arm(struct keeper *k)
 		 k->job.plan.strategy != BL_STRATEGY_LIVE_BOOT)
 		move(k, BL_EV_TRIAL);
 	else if (k->job.plan.strategy == BL_STRATEGY_UNGUARDED)
-		move(k, BL_EV_UNGUARDED);
+		arm_unguarded(k);
 	else
 		move(k, BL_EV_ACTIVATE);
 }
@@ -564,7 +569,7 @@ static enum bl_recovery what_to_do(struct keeper *k, const struct bl_facts *f)
 	enum bl_where dflt = where(r, bl_facts_default(f));
 	if (same_boot(&k->job.txn)) {
 		/* a deadman is there to end it, never to go forward */
-		bool in_time = !k->deadman && r->deadline_boot_ns > bl_now_boot_ns();
+		bool in_time = k->role != BL_DEADMAN && r->deadline_boot_ns > bl_now_boot_ns();
 		return bl_guard_after_restart(r->state, in_time, dflt);
 	}
 	k->after_boot = true;
@@ -623,6 +628,8 @@ static void begin_trial(struct keeper *k)
 		begin_rollback(k);
 		return;
 	}
+	if (k->job.plan.strategy == BL_STRATEGY_KEXEC)
+		bl_facts_mark_kexec();
 	bl_log(BL_LOG_INFO, "%s", bl_txn_name(r->state));
 	bl_point("after-TRIAL_CHECKING");
 	set_deadman(k, (int64_t)k->job.plan.boot_ms + (int64_t)bl_plan_checks_ms(&k->job.plan) +
@@ -673,7 +680,7 @@ static void recover(struct keeper *k, const struct bl_facts *f)
 		/* it comes back only where no reboot can help */
 		k->job.txn.rec.state = BL_TXN_ROLLING_BACK;
 		bl_trial_leave(&k->job);
-		bl_rollback_reboot(&k->job);
+		bl_rollback_reboot(&k->job, BL_REBOOT_NORMAL);
 		force(k, BL_TXN_STUCK);
 		return;
 	case BL_REC_SUPERSEDED:
@@ -777,7 +784,7 @@ static void clean_up(const struct keeper *k, const char *system)
 		bl_keeper_clean(&k->job.txn);
 	bl_unit_stop_deadman(system, epoch);
 	/* systemd took the unit in when it booted; now its file is gone */
-	if (k->after_boot)
+	if (k->after_boot || k->role != BL_KEEPER)
 		bl_unit_reload(system);
 }
 
@@ -837,7 +844,6 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 		clean_up(k, facts.system);
 		return 0;
 	}
-	bl_watchdog_open(&k->watchdog, "");
 	bl_txn_keep_broken(&k->job.txn);
 	if (bl_doorman_new(&k->job, &k->doorman, err) < 0) {
 		bl_log(BL_LOG_ERR, "%s", err->msg);
@@ -858,7 +864,6 @@ static int run(struct keeper *k, uint64_t epoch, struct bl_err *err)
 	if (k->job.txn.rec.state == BL_TXN_STUCK)
 		tell_stuck(&k->job.txn);
 	clean_up(k, facts.system);
-	bl_watchdog_close(&k->watchdog);
 	return 0;
 }
 
@@ -877,19 +882,26 @@ int bl_guard_main(void)
 {
 	bl_unit_notify("READY=1");
 	uint64_t epoch = bl_txn_newest_known();
-	/* of this boot: its own keeper has it */
-	if (epoch == 0 || bl_txn_is_live(epoch))
+	bl_autofd int lock = -1;
+	struct bl_err err = { 0 };
+	if (epoch == 0)
 		return 0;
+	if (bl_agent_dirs(&err) < 0)
+		bl_log(BL_LOG_ERR, "%s", err.msg);
+	/* somebody has it in hand: a switch in this boot may start this unit too */
+	else if (bl_txn_lock(false, NULL, NULL, &lock, &err) < 0)
+		return 0;
+	bl_closep(&lock);
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
 	if (bl_txn_open_lost(epoch, &t, NULL) == 0) {
 		if (t.rec.state == BL_TXN_STUCK)
 			return tell_stuck(&t);
 		log_into(&t);
 	}
-	return bl_keeper_main(epoch, false);
+	return bl_keeper_main(epoch, BL_GUARD);
 }
 
-int bl_keeper_main(uint64_t epoch, bool deadman)
+int bl_keeper_main(uint64_t epoch, enum bl_keeper_role role)
 {
 	struct keeper k = { .job = { .log_fd = -1, .txn = { .dir_fd = -1 }, .tick = tick },
 			    .watchdog = { .fd = -1 },
@@ -897,9 +909,9 @@ int bl_keeper_main(uint64_t epoch, bool deadman)
 	struct bl_err err = { 0 };
 	bl_autofd int lock = -1;
 	k.job.ctx = &k;
-	k.deadman = deadman;
+	k.role = role;
 	bl_log_setup(BL_LOG_INFO, false);
-	bl_point_role(deadman ? "deadman" : "keeper");
+	bl_point_role(role == BL_DEADMAN ? "deadman" : "keeper");
 	/* paged out code cannot be read back from a disk that died; not every limit allows it
 	 */
 	(void)!mlockall(MCL_CURRENT | MCL_FUTURE);
@@ -907,15 +919,20 @@ int bl_keeper_main(uint64_t epoch, bool deadman)
 	int rc = bl_agent_dirs(&err);
 	if (rc < 0)
 		bl_log(BL_LOG_ERR, "%s", err.msg);
-	if (deadman) {
+	if (role == BL_DEADMAN) {
 		give_time(epoch, system ? system : "");
 		rc = take_over(epoch, system ? system : "", &lock, &err);
 	} else {
 		rc = bl_txn_lock(true, ping, &k, &lock, &err);
 	}
 	bl_unit_notify("READY=1");
-	if (rc == 0)
+	if (rc == 0) {
+		/* also for one that has ended: its keeper may have been killed before it let go
+		 */
+		bl_watchdog_open(&k.watchdog, "");
 		rc = run(&k, epoch, &err);
+		bl_watchdog_close(&k.watchdog);
+	}
 	if (rc < 0)
 		bl_log(BL_LOG_ERR, "transaction %llu: %s", (unsigned long long)epoch, err.msg);
 	bl_snapshot_free(&k.job.before);

@@ -68,9 +68,9 @@ static int with_epoch(const char *command, const char *text)
 		return 2;
 	}
 	if (strcmp(command, "keeper") == 0)
-		return bl_keeper_main(epoch, false);
+		return bl_keeper_main(epoch, BL_KEEPER);
 	if (strcmp(command, "deadman") == 0)
-		return bl_keeper_main(epoch, true);
+		return bl_keeper_main(epoch, BL_DEADMAN);
 	if (strcmp(command, "confirm") == 0)
 		return bl_confirm_main(epoch);
 	if (strcmp(command, "abort") == 0)

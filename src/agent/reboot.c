@@ -6,7 +6,6 @@
 #include "base/log.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/reboot.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,8 +28,8 @@ static void sync_for_a_while(void)
 
 void bl_reboot_force(int64_t wait_ms)
 {
-	/* the end of the shutdown asks everybody to go: this one is there for when it hangs */
-	signal(SIGTERM, SIG_IGN);
+	/* SIGTERM ends it: that comes when all units are down, and from there on systemd itself
+	 * waits for nobody for long */
 	bl_sleep_ms(wait_ms);
 	sync_for_a_while();
 	reboot(RB_AUTOBOOT);
@@ -48,6 +47,10 @@ void bl_reboot(struct bl_job *job, enum bl_reboot how)
 	const char *const args[] = { how == BL_REBOOT_KEXEC ? "kexec" : "reboot", "-i",
 				     "--no-wall", NULL };
 	BL_AUTO(bl_child_result) res = { 0 };
+	if (how == BL_REBOOT_FORCED) {
+		bl_reboot_force(0);
+		return;
+	}
 	/* the shutdown ends this process; that one outlives it */
 	if (bl_unit_start_forcer(r->system_old, r, SHUTDOWN_MS, &err) < 0)
 		bl_log(BL_LOG_WARN, "%s", err.msg);

@@ -191,12 +191,13 @@ static int take_key(const struct bl_kv *kv, uint8_t key[BL_KEY_LEN], struct bl_e
 	return bl_unhex(bl_kv_str(kv, "key"), key, BL_KEY_LEN, err);
 }
 
-static void say_item(void *ctx BL_UNUSED, const char *name, bool ok, const char *text,
-		     const char *remedy)
+static void say_item(void *ctx BL_UNUSED, const char *name, enum bl_item_level level,
+		     const char *text, const char *remedy)
 {
 	BL_AUTO(bl_kv) kv = { 0 };
 	bl_kv_set(&kv, "item", name);
-	bl_kv_set(&kv, "ok", ok ? "1" : "0");
+	bl_kv_set(&kv, "ok", level == BL_ITEM_FAILED ? "0" : "1");
+	bl_kv_set(&kv, "warning", level == BL_ITEM_WARNING ? "1" : "0");
 	bl_kv_set(&kv, "text", text);
 	bl_kv_set(&kv, "remedy", remedy);
 	/* who has gone does not need it */
@@ -223,24 +224,29 @@ static int do_preflight(struct serve *s, const struct bl_kv *kv)
 	if (take_key(kv, key, &err) < 0 ||
 	    bl_proof_check(key, &s->challenge, bl_kv_str(kv, "proof"), &err) < 0)
 		return refuse(err.msg, "use the same version of belay on both ends");
-	if (bl_store_path_check(new, "system", &err) < 0)
+	/* whoever only looks need not have a system, nor need it be here already */
+	bool look = bl_kv_bool(kv, "look");
+	if ((!look || *new) && bl_store_path_check(new, "system", &err) < 0)
 		return refuse(err.msg, "deploy a NixOS toplevel");
 	if (bl_facts_read(&facts, &err) < 0)
 		return refuse(err.msg, "belay deploys to NixOS hosts only");
 	BL_AUTO(bl_plan) plan = { 0 };
 	if (bl_plan_read(kv, &plan, &err) < 0)
 		return refuse(err.msg, "use the same version of belay on both ends");
+	bool with_new = !look || (*new &&bl_preflight_is_valid(facts.system, new));
+	say_item(NULL, "rehearsal", BL_ITEM_OK,
+		 "the way of the confirmation is open, as root and without a terminal", "");
 	struct bl_preflight p = {
-		.system_new = new,
+		.system_new = with_new ? new : NULL,
 		.plan = &plan,
 		.facts = &facts,
 		.sshd = sshd,
 		.force_drift = bl_kv_bool(kv, "force_drift"),
-		.item = say_item,
+		.items = { .put = say_item },
 	};
 	if (bl_preflight_run(&p) > 0)
 		return refuse("the preflight failed", "");
-	s->rehearsed = true;
+	s->rehearsed = !look;
 	return reply(BL_MSG_OK, NULL);
 }
 
@@ -269,7 +275,12 @@ static int nothing_open(struct bl_err *err)
 {
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
 	uint64_t epoch = bl_txn_newest();
-	if (epoch == 0 || bl_txn_open(epoch, &t, NULL) < 0 || bl_txn_is_terminal(t.rec.state))
+	if (epoch == 0 || bl_txn_open(epoch, &t, NULL) < 0)
+		return 0;
+	if (t.rec.state == BL_TXN_STUCK)
+		return bl_err_set(err, BL_E_REFUSED, "transaction %llu is STUCK: %s",
+				  (unsigned long long)epoch, t.rec.reason);
+	if (bl_txn_is_terminal(t.rec.state))
 		return 0;
 	return bl_err_set(err, BL_E_REFUSED, "transaction %llu of %s is open (%s)",
 			  (unsigned long long)epoch, t.rec.owner ? t.rec.owner : "?",
@@ -292,7 +303,6 @@ static void fill_record(const struct bl_kv *kv, const struct bl_facts *f, const 
 	bl_replace_str(&r->boot_id, bl_boot_id());
 	bl_replace_str(&r->system_old, f->system);
 	bl_replace_str(&r->system_new, bl_kv_str(kv, "new"));
-	bl_replace_str(&r->boot_default, bl_facts_default(f));
 	bl_replace_str(&r->sshd, sshd);
 	bl_replace_str(&r->reason, "");
 	bl_replace_str(&r->remark, "");
@@ -301,7 +311,6 @@ static void fill_record(const struct bl_kv *kv, const struct bl_facts *f, const 
 	r->confirm_ms = limit_of(kv, "confirm_ms", 20000);
 	r->commit_ms = limit_of(kv, "commit_ms", 180000);
 	r->rollback_ms = r->activate_ms * 2 > 60000 ? r->activate_ms * 2 : 60000;
-	r->ignore_units = bl_kv_bool(kv, "ignore_units");
 	/* whoever takes it up later than this does not begin it any more */
 	r->deadline_boot_ns = bl_now_boot_ns() + 60 * BL_NS_PER_S;
 }
@@ -339,6 +348,7 @@ static int take_snapshot(const struct bl_txn *t, const char *system, struct bl_e
 {
 	struct bl_snapshot before = { 0 };
 	int rc = bl_snapshot_take(system, t->rec.sshd, &before, err);
+	bl_snapshot_take_means(system, &before);
 	if (rc == 0)
 		rc = bl_snapshot_save(&before, t->dir_fd, err);
 	bl_snapshot_free(&before);
@@ -605,12 +615,36 @@ static int do_log(uint64_t epoch)
 	return rc < 0 ? rc : reply(BL_MSG_OK, NULL);
 }
 
+/* Somebody mended the host: what runs must be what boots before it is deployed to again. */
+static int settle(struct bl_txn *t)
+{
+	BL_AUTO(bl_facts) f = { 0 };
+	struct bl_err err = { 0 };
+	bl_autofd int lock = -1;
+	if (bl_facts_read(&f, &err) < 0 || bl_txn_lock(false, NULL, NULL, &lock, &err) < 0)
+		return refuse(err.msg, "");
+	if (f.loader_problem[0] || bl_preflight_drifted(&f)) {
+		bl_autofree char *text = bl_xprintf(
+			"it is STUCK: it runs %s and would boot %s", f.system,
+			f.loader_problem[0] ? f.loader_problem : bl_facts_default(&f));
+		return refuse(text, "make the running system the boot default first");
+	}
+	bl_txn_remark(t, "settled by a person");
+	t->rec.state = BL_TXN_SUPERSEDED;
+	if (bl_txn_save(t, true, &err) < 0)
+		return refuse(err.msg, "make room on the host's disk");
+	bl_keeper_clean(t);
+	return reply(BL_MSG_OK, NULL);
+}
+
 static int do_abort(uint64_t epoch, const char *reason)
 {
 	struct bl_err err = { 0 };
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
 	if (epoch == 0 || bl_txn_open(epoch, &t, NULL) < 0)
 		return refuse("there is no transaction to stop", "");
+	if (t.rec.state == BL_TXN_STUCK)
+		return settle(&t);
 	if (bl_txn_is_terminal(t.rec.state)) {
 		bl_autofree char *text =
 			bl_xprintf("transaction %llu has ended: %s", (unsigned long long)epoch,

@@ -144,7 +144,6 @@ static void from_roots(struct bl_record *rec, uint64_t epoch)
 	rec->rollback_ms = 300000;
 	rec->commit_ms = 180000;
 	bl_replace_str(&rec->boot_id, "");
-	bl_replace_str(&rec->boot_default, "");
 	bl_replace_str(&rec->reason, "");
 	bl_replace_str(&rec->remark, "");
 	bl_replace_str(&rec->sshd, "");
@@ -449,7 +448,8 @@ void bl_txn_tell(const struct bl_txn *t, struct bl_kv *out)
 	bl_kv_set(out, "remark", r->remark);
 	bool open = !bl_txn_is_terminal(r->state);
 	bl_kv_set(out, "open", open ? "1" : "0");
-	if (r->state == BL_TXN_WAIT_CONFIRM && strcmp(r->boot_id, bl_boot_id()) == 0) {
+	if ((r->state == BL_TXN_WAIT_CONFIRM || r->state == BL_TXN_TRIAL_WAIT) &&
+	    strcmp(r->boot_id, bl_boot_id()) == 0) {
 		int64_t left = (r->deadline_boot_ns - bl_now_boot_ns()) / BL_NS_PER_MS;
 		bl_kv_set_u64(out, "left_ms", (uint64_t)(left > 0 ? left : 0));
 	}

@@ -236,11 +236,7 @@ bool bl_unit_guard_in(const char *system)
 /* As nix/module.nix has it for systems that bring it themselves. */
 static void guard_text(const struct bl_record *rec, struct bl_buf *b)
 {
-	unsigned long long epoch = (unsigned long long)rec->epoch;
 	bl_buf_puts(b, "[Unit]\nDescription=belay: end an open transaction after a boot\n");
-	/* this boot has its keeper; a daemon-reload in the window must not start a second one
-	 */
-	bl_buf_printf(b, "ConditionPathExists=!/run/belay/%llu.live\n", epoch);
 	bl_buf_puts(b, "After=local-fs.target dbus.socket\n");
 	for (size_t i = 0; i < BL_COUNT(unit_properties); i++)
 		bl_buf_printf(b, "%s\n", unit_properties[i]);

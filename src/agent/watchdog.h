@@ -35,7 +35,7 @@ struct bl_watchdog {
  * starts it with a minute; else leaves fd at -1 (no failure: not every host has one).
  */
 void bl_watchdog_open(struct bl_watchdog *w, const char *root);
-/* To be called every 10 s at least. */
+/* To be called every 10 s at least. Behind a SIGTERM, which is then held back, it ends us. */
 void bl_watchdog_ping(const struct bl_watchdog *w);
 /* Stops it. A keeper that dies without leaves it running: the host resets and boots OLD. */
 void bl_watchdog_close(struct bl_watchdog *w);

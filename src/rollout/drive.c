@@ -51,8 +51,10 @@ struct host {
 	bool refused;   /* sshd answered the last try with a no */
 	bool proved;    /* our proof was sent: it may be confirmed */
 	bool confirmed; /* the host said so */
+	bool rebooting; /* a trial boot was told */
 	bool seen;      /* a fresh connection came through to the end */
 	char *reason, *remedy;
+	struct bl_buf uncovered; /* the preflight's warnings, by name */
 	enum bl_outcome outcome; /* of an end before the start */
 	/* boot time, ns; 0: not set */
 	int64_t heard_ns, lost_ns, due_ns, bound_ns, wake_ns, end_ns, phase_ns;
@@ -185,6 +187,11 @@ static void on_hello(struct host *h, const struct bl_msg *m)
 		apply(h, BL_CE_FAILED);
 		return;
 	}
+	/* the preflight tells of it, and of everything else too */
+	if (h->d->spec->look) {
+		apply(h, BL_CE_HELLO);
+		return;
+	}
 	if (bl_kv_bool(&m->kv, "open")) {
 		bl_autofree char *reason = bl_xprintf(
 			"transaction %s of %s is open (%s)", bl_kv_str(&m->kv, "epoch"),
@@ -196,20 +203,56 @@ static void on_hello(struct host *h, const struct bl_msg *m)
 		apply(h, BL_CE_FAILED);
 		return;
 	}
+	if (strcmp(bl_kv_str(&m->kv, "state"), "STUCK") == 0) {
+		bl_autofree char *reason =
+			bl_xprintf("transaction %s is STUCK: %s", bl_kv_str(&m->kv, "epoch"),
+				   bl_kv_str(&m->kv, "reason"));
+		bl_autofree char *remedy =
+			bl_xprintf("mend the host, then `belay abort %s`, then deploy again",
+				   h->node->name);
+		blame(h, BL_OUT_REFUSED, reason, remedy);
+		apply(h, BL_CE_FAILED);
+		return;
+	}
 	h->outcome = BL_OUT_UNCHANGED;
 	apply(h, runs_new(h) ? BL_CE_UNCHANGED : BL_CE_HELLO);
 }
 
 static void on_item(struct host *h, const struct bl_msg *m)
 {
-	if (bl_kv_bool(&m->kv, "ok"))
+	const char *name = bl_kv_str(&m->kv, "item");
+	const char *text = bl_kv_str(&m->kv, "text");
+	const char *remedy = bl_kv_str(&m->kv, "remedy");
+	bool ok = bl_kv_bool(&m->kv, "ok");
+	bool warning = ok && bl_kv_bool(&m->kv, "warning");
+	if (warning)
+		bl_buf_printf(&h->uncovered, "%s%s", h->uncovered.len ? ", " : "", name);
+	if (watch(h)->item)
+		watch(h)->item(h->d->spec->ctx, h->i, name,
+			       warning ? "warning"
+			       : ok    ? "ok"
+				       : "failed",
+			       text, remedy);
+	if (ok)
 		return;
-	bl_autofree char *reason =
-		bl_xprintf("%s: %s", bl_kv_str(&m->kv, "item"), bl_kv_str(&m->kv, "text"));
+	bl_autofree char *reason = bl_xprintf("%s: %s", name, text);
 	if (!h->reason)
-		blame(h, BL_OUT_REFUSED, reason, bl_kv_str(&m->kv, "remedy"));
-	else
+		blame(h, BL_OUT_REFUSED, reason, remedy);
+	else if (!watch(h)->item)
 		note(h, reason);
+}
+
+static void on_checked(struct host *h)
+{
+	if (h->uncovered.len && !watch(h)->item) {
+		bl_autofree char *text =
+			bl_xprintf("not covered on this host: %s (belay doctor %s)",
+				   bl_buf_str(&h->uncovered), h->node->name);
+		note(h, text);
+	}
+	if (h->d->spec->look)
+		h->outcome = BL_OUT_READY;
+	apply(h, h->d->spec->look ? BL_CE_UNCHANGED : BL_CE_CHECKED);
 }
 
 static void on_line(struct host *h, const struct bl_msg *m, bool fresh)
@@ -271,6 +314,10 @@ static void on_state(struct host *h, const struct bl_msg *m, bool fresh)
 		begin_look(h);
 		if (!fresh)
 			apply(h, BL_CE_WAITING);
+	} else if (strcmp(state, "TRIAL_REBOOT") == 0) {
+		if (!h->rebooting)
+			note(h, "rebooting once into the new system; the boot default stays");
+		h->rebooting = true;
 	} else if (strcmp(state, "COMMITTED") == 0) {
 		if (fresh)
 			end_seen(h, BL_CE_COMMITTED);
@@ -312,7 +359,7 @@ static void on_work_msg(void *ctx, const struct bl_msg *m)
 		return;
 	case BL_MSG_OK:
 		if (h->phase == BL_PH_PREFLIGHT)
-			apply(h, BL_CE_CHECKED);
+			on_checked(h);
 		else if (h->phase == BL_PH_START)
 			on_started(h, m);
 		return;
@@ -476,6 +523,9 @@ static void on_fresh_msg(void *ctx, const struct bl_msg *m)
 	struct host *h = ctx;
 	if (m->type == BL_MSG_CHALLENGE && h->phase == BL_PH_CONFIRM) {
 		on_challenge(h, &m->kv);
+	} else if (m->type == BL_MSG_OK && bl_kv_bool(&m->kv, "provisional")) {
+		h->proved = false;
+		note(h, "it works live; now a trial boot");
 	} else if (m->type == BL_MSG_OK && h->proved) {
 		h->confirmed = true;
 		watch(h)->phase(h->d->spec->ctx, h->i, "commit", NULL);
@@ -544,8 +594,16 @@ static void on_copy_done(void *ctx, const char *what, const char *remedy)
 
 static void start_copy(struct host *h, bool with_agent)
 {
-	const char *paths[3] = { h->node->out_path, with_agent ? h->d->spec->agent : NULL,
-				 NULL };
+	const char *paths[3] = { 0 };
+	size_t n = 0;
+	if (!h->d->spec->look)
+		paths[n++] = h->node->out_path;
+	if (with_agent)
+		paths[n++] = h->d->spec->agent;
+	if (n == 0) {
+		apply(h, BL_CE_COPIED);
+		return;
+	}
 	struct bl_err err = { 0 };
 	const struct bl_copy_spec spec = {
 		.node = h->node,
@@ -572,7 +630,8 @@ static void do_connect(struct host *h)
 	struct bl_err err = { 0 };
 	h->control = bl_xprintf("%s/%zu", h->d->dir, h->i);
 	if (bl_session_work(&h->d->loop, h->node, h->control, h->d->spec->agent,
-			    h->node->out_path, &events, h, &h->work, &err) < 0)
+			    h->d->spec->look ? "" : h->node->out_path, &events, h, &h->work,
+			    &err) < 0)
 		on_work_gone(h, err.msg, "install OpenSSH's client on this machine");
 }
 
@@ -593,6 +652,7 @@ static void do_preflight(struct host *h)
 	bl_kv_set(&kv, "key", hex);
 	bl_kv_set(&kv, "proof", proof);
 	bl_kv_set(&kv, "force_drift", h->d->spec->force_drift ? "1" : "0");
+	bl_kv_set(&kv, "look", h->d->spec->look ? "1" : "0");
 	bl_plan_tell(&h->node->plan, &kv);
 	bl_session_send(h->work, BL_MSG_PREFLIGHT, &kv);
 }
@@ -621,9 +681,8 @@ static void do_start(struct host *h)
 		bl_kv_set(&kv, believed[i], bl_kv_str(&h->facts, believed[i]));
 	bl_kv_set_u64(&kv, "activate_ms", (uint64_t)h->node->switch_timeout_s * 1000);
 	bl_kv_set_u64(&kv, "confirm_ms", confirm_ms(h->node));
-	bl_plan_tell(&h->node->plan, &kv);
-	bl_kv_set(&kv, "ignore_units", h->node->plan.units == BL_UNITS_IGNORE ? "1" : "0");
 	bl_kv_set(&kv, "force_drift", spec->force_drift ? "1" : "0");
+	bl_plan_tell(&h->node->plan, &kv);
 	h->bound_ns = bl_now_boot_ns() + START_LIMIT_MS * BL_NS_PER_MS;
 	h->heard_ns = bl_now_boot_ns();
 	bl_session_send(h->work, BL_MSG_START, &kv);
@@ -825,6 +884,7 @@ static void free_host(struct host *h)
 	free(h->remedy);
 	free(h->look_reason);
 	bl_kv_free(&h->asked);
+	bl_buf_free(&h->uncovered);
 	bl_kv_free(&h->facts);
 	bl_kv_free(&h->last);
 }
