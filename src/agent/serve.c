@@ -468,7 +468,7 @@ static int do_start(struct serve *s, const struct bl_kv *kv)
 	/* the trial's preparation, its shutdown, the boot with its own checks, and another one
 	 * to leave it */
 	if (bl_strategy_boots(plan.strategy))
-		bound += (uint64_t)r->commit_ms + 2 * 90000 + plan.boot_ms +
+		bound += (uint64_t)r->commit_ms + 180000 + plan.boot_ms +
 			 bl_plan_checks_ms(&plan) + 180000;
 	bl_kv_set_u64(&ok, "epoch", r->epoch);
 	bl_kv_set_u64(&ok, "bound_ms", bound);

@@ -31,7 +31,9 @@ fails() {
   oracle web1 ROLLED_BACK "$old"
 }
 
+# shellcheck disable=SC2034  # used by the tests that source this
 # A web server without a package: a page for everyone on port 80, for `next --arg units ... --arg etc ...`.
 web='"web.socket" = { wantedBy = [ "sockets.target" ]; text = "[Socket]\nListenStream=80\nAccept=yes\n"; };
   "web@.service" = { wantedBy = [ ]; text = "[Service]\nStandardInput=socket\nStandardError=null\nExecStart=-/bin/sh /etc/web.sh\n"; };'
+# shellcheck disable=SC2034
 page='"web.sh" = "read -r f; while read -r l && [ \${#l} -gt 1 ]; do :; done\nprintf \"HTTP/1.0 200 OK\\r\\n\\r\\nwelcome %s\\n\" \"$f\"\n";'
