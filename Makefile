@@ -29,8 +29,14 @@ demo: build
 
 # The last line says how many tests passed, failed and were skipped; check-fast leaves the hosts out.
 check check-fast:
-	@ci/install-packages all
+	@ci/install-packages build testbed check
 	@ci/check $(if $(filter check-fast,$@),--fast)
+
+# Virtual machines without hardware help: about an hour. VM_JOBS=1 where processors are few.
+check-vm: build
+	@ci/install-packages build testbed vm
+	meson setup --reconfigure build > /dev/null
+	meson test -C build --suite vm --print-errorlogs --num-processes $${VM_JOBS:-2}
 
 bench: build
 	@ci/install-packages build testbed
@@ -44,4 +50,4 @@ install: build
 clean:
 	rm -rf build build-asan build-clang build-fuzz
 
-.PHONY: all packages build demo check check-fast bench install clean
+.PHONY: all packages build demo check check-fast check-vm bench install clean

@@ -28,7 +28,7 @@
 , loader ? "systemd-boot"   # which boot loader's files the installer writes; or "grub"
 , kernel ? null             # a virtual machine's kernel and initrd; containers have none
 , initrd ? null
-, initrdFault ? ""          # "broken": is none, so the kernel panics; "hang": waits for ever
+, initrdKind ? "good"        # "other": good, but another file; "broken": is none, so the kernel panics; "hang": waits for ever
 , initInterfaceVersion ? "systemd 2"
 , activationExtra ? ""      # shell run at the end of activate; non-zero -> exit status 2
 , preSwitchCheck ? ""       # shell; non-zero -> exit status 1
@@ -253,13 +253,15 @@ let
 
   # The kernel unpacks what is appended over what was there.
   initrdFile =
-    if initrdFault == "broken" then toFile "initrd-broken" "not an initrd\n"
-    else if initrdFault == "hang" then
-      run "initrd-hang" { base = initrd; } ''
-        printf '#!/bin/busybox sh\necho "initrd: hangs"\nwhile :; do /bin/busybox sleep 1000; done\n' > init; chmod 755 init
-        size=$(wc -c < "$base")
-        { cat "$base"; head -c $(( (512 - size % 512) % 512 )) /dev/zero; echo init | cpio -o -H newc; } > "$out"''
+    if initrdKind == "broken" then toFile "initrd-broken" "not an initrd\n"
+    else if initrdKind == "hang" then
+      initrdWith "init" "#!/bin/busybox sh\necho initrd: hangs\nwhile :; do /bin/busybox sleep 1000; done\n"
+    else if initrdKind == "other" then initrdWith "version" "${version}\n"
     else initrd;
+  initrdWith = file: text: run "initrd-with-${file}" { base = initrd; inherit file text; } ''
+    printf %s "$text" > "$file"; chmod 755 "$file"
+    size=$(wc -c < "$base")
+    { cat "$base"; head -c $(( (512 - size % 512) % 512 )) /dev/zero; echo "$file" | cpio -o -H newc; } > "$out"'';
   # panic=5: a kernel that has panicked starts the machine anew.  One serial line, old names of
   # interfaces, and nothing that only costs time.
   machineParams = [ "root=/dev/vda" "console=ttyS0" "panic=5" "net.ifnames=0" "audit=0" "apparmor=0" "selinux=0" "mitigations=off" "nowatchdog" "systemd.show_status=0" "quiet" ];
