@@ -146,7 +146,7 @@ static void take_proof(struct bl_doorman *d, struct guest *g, const char *proof)
 		g->proved = true;
 }
 
-static void take_abort(struct bl_doorman *d, struct guest *g)
+static void take_abort(struct bl_doorman *d, struct guest *g, const char *reason)
 {
 	enum bl_txn_state state = d->job->txn.rec.state;
 	if (bl_txn_journal(state) != BL_JR_ARMED && bl_txn_journal(state) != BL_JR_TRIAL) {
@@ -154,6 +154,8 @@ static void take_abort(struct bl_doorman *d, struct guest *g)
 		return;
 	}
 	d->job->abort = true;
+	if (*reason)
+		bl_txn_reason(&d->job->txn, "%s", reason);
 	answer(g, BL_MSG_OK, NULL);
 }
 
@@ -164,7 +166,7 @@ static void handle(struct bl_doorman *d, struct guest *g, const struct bl_msg *m
 	else if (m->type == BL_MSG_PROOF)
 		take_proof(d, g, bl_kv_str(&m->kv, "proof"));
 	else if (m->type == BL_MSG_ABORT)
-		take_abort(d, g);
+		take_abort(d, g, bl_kv_str(&m->kv, "reason"));
 	else
 		refuse(d, g, "not understood");
 }

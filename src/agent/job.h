@@ -16,12 +16,20 @@ struct bl_job {
 	int log_fd;              /* stc.log */
 	void (*tick)(void *ctx); /* keeps answering while a step takes its time; up to 20 ms */
 	void *ctx;
-	bool abort; /* an operator asked to stop */
+	bool abort;  /* an operator asked to stop */
+	bool starve; /* no reboot came about: the watchdog, if it is ours, is to bite */
 };
 
 /* Whether @path is what runs now. */
 bool bl_job_runs(const char *path);
 /* Writes one line for people into stc.log. */
 void bl_job_say(const struct bl_job *job, const char *fmt, ...) BL_PRINTF(2, 3);
+/*
+ * The environment of what the user has run in a transaction: OLD's programs, or NEW's before
+ * OLD's with @new_first, and BELAY_OLD, BELAY_NEW, BELAY_TRANSACTION.
+ */
+void bl_job_env(const struct bl_job *job, bool new_first, struct bl_strv *out);
+/* Path of a program of OLD, or of NEW where OLD lacks it; NULL when both do. */
+char *bl_job_tool(const struct bl_job *job, const char *name);
 
 #endif

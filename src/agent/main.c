@@ -52,7 +52,7 @@ static int print_status(void)
 static int abort_txn(uint64_t epoch)
 {
 	struct bl_err err = { 0 };
-	if (bl_confirm_abort(epoch, &err) < 0) {
+	if (bl_confirm_abort(epoch, "", &err) < 0) {
 		fprintf(stderr, "belay-agent: %s\n", err.msg);
 		return 1;
 	}
@@ -68,9 +68,9 @@ static int with_epoch(const char *command, const char *text)
 		return 2;
 	}
 	if (strcmp(command, "keeper") == 0)
-		return bl_keeper_main(epoch, false);
+		return bl_keeper_main(epoch, BL_KEEPER);
 	if (strcmp(command, "deadman") == 0)
-		return bl_keeper_main(epoch, true);
+		return bl_keeper_main(epoch, BL_DEADMAN);
 	if (strcmp(command, "confirm") == 0)
 		return bl_confirm_main(epoch);
 	if (strcmp(command, "abort") == 0)

@@ -47,6 +47,10 @@ void bl_reboot(struct bl_job *job, enum bl_reboot how)
 	const char *const args[] = { how == BL_REBOOT_KEXEC ? "kexec" : "reboot", "-i",
 				     "--no-wall", NULL };
 	BL_AUTO(bl_child_result) res = { 0 };
+	if (how == BL_REBOOT_FORCED) {
+		bl_reboot_force(0);
+		return;
+	}
 	/* the shutdown ends this process; that one outlives it */
 	if (bl_unit_start_forcer(r->system_old, r, SHUTDOWN_MS, &err) < 0)
 		bl_log(BL_LOG_WARN, "%s", err.msg);

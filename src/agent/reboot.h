@@ -5,7 +5,7 @@
 
 #include "agent/job.h"
 
-enum bl_reboot { BL_REBOOT_NORMAL, BL_REBOOT_KEXEC };
+enum bl_reboot { BL_REBOOT_NORMAL, BL_REBOOT_KEXEC, BL_REBOOT_FORCED };
 
 /*
  * Asks systemd, past all inhibitors; when the shutdown hangs, or systemd does not answer, the

@@ -21,6 +21,7 @@
 
 #define VERIFY_MS   60000
 #define LOCK_MS     20000
+#define DEAF_MS     15000
 #define REBOOTS_MAX 3
 #define SYSTEMD_BUS "/run/dbus/system_bus_socket"
 
@@ -206,16 +207,35 @@ static bool never_left(const struct bl_job *job)
 	       bl_job_runs(job->txn.rec.system_old);
 }
 
+/* A PID 1 that crashed stands still, and everything that asks it with it. */
+static bool systemd_answers(const struct bl_job *job)
+{
+	const char *const args[] = { "show", "-p", "Version", "--value", NULL };
+	BL_AUTO(bl_child_result) r = { 0 };
+	return bl_tool_run_ticking(job->txn.rec.system_old, "systemctl", args, DEAF_MS,
+				   job->tick, job->ctx, &r, NULL) < 0 ||
+	       r.status == 0;
+}
+
 enum bl_txn_event bl_rollback(struct bl_job *job)
 {
 	bl_trial_leave(job);
 	bl_point("trial-left");
 	if (never_left(job))
 		return BL_EV_OLD_RUNS;
+	if (!systemd_answers(job)) {
+		bl_txn_remark(&job->txn, "systemd did not answer");
+		return bl_rollback_reboot(job, BL_REBOOT_FORCED);
+	}
 	/* what OLD's kernel and stage 1 set up cannot be had by switching */
 	if (booted_new(job))
-		return bl_rollback_reboot(job);
+		return bl_rollback_reboot(job, BL_REBOOT_NORMAL);
 	for (int attempt = 0; attempt < 2; attempt++) {
+		if (attempt == 1 && job->have_before) {
+			bl_job_say(job, "putting units, addresses and routes back by hand");
+			bl_snapshot_restore(job->txn.rec.system_old, &job->before);
+			bl_point("restored");
+		}
 		if (third_party(job))
 			return BL_EV_THIRD_PARTY;
 		int status = activate_old_patiently(job);
@@ -231,7 +251,7 @@ enum bl_txn_event bl_rollback(struct bl_job *job)
 		tell_units(job);
 		return BL_EV_OLD_RUNS;
 	}
-	return bl_rollback_reboot(job);
+	return bl_rollback_reboot(job, BL_REBOOT_NORMAL);
 }
 
 static bool default_is_old(struct bl_job *job)
@@ -245,7 +265,7 @@ static bool default_is_old(struct bl_job *job)
 	return !job->txn.broken && bl_commit_undo(job) == BL_EV_COMMIT_UNDONE;
 }
 
-enum bl_txn_event bl_rollback_reboot(struct bl_job *job)
+enum bl_txn_event bl_rollback_reboot(struct bl_job *job, enum bl_reboot how)
 {
 	struct bl_record *r = &job->txn.rec;
 	if (r->reboots >= REBOOTS_MAX) {
@@ -261,6 +281,8 @@ enum bl_txn_event bl_rollback_reboot(struct bl_job *job)
 	if (bl_txn_save(&job->txn, true, NULL) < 0)
 		bl_log(BL_LOG_ERR, "the reboot could not be recorded");
 	bl_job_say(job, "rebooting into %s", r->system_old);
-	bl_reboot(job, BL_REBOOT_NORMAL);
+	bl_reboot(job, how);
+	/* R6, the last rung: where it leads nowhere either, the host needs a person */
+	job->starve = true;
 	return BL_EV_GIVE_UP;
 }

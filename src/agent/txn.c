@@ -20,6 +20,7 @@
 
 #define RESERVE_SIZE (64UL * 1024)
 #define KEEP_FOLDERS 20
+#define PLAN_MAX     (1024UL * 1024)
 
 int bl_agent_dirs(struct bl_err *err)
 {
@@ -143,7 +144,6 @@ static void from_roots(struct bl_record *rec, uint64_t epoch)
 	rec->rollback_ms = 300000;
 	rec->commit_ms = 180000;
 	bl_replace_str(&rec->boot_id, "");
-	bl_replace_str(&rec->boot_default, "");
 	bl_replace_str(&rec->reason, "");
 	bl_replace_str(&rec->remark, "");
 	bl_replace_str(&rec->sshd, "");
@@ -389,8 +389,6 @@ int bl_txn_create(struct bl_record *rec, const struct bl_plan *plan,
 	return 0;
 }
 
-#define PLAN_MAX (1024UL * 1024)
-
 int bl_txn_plan_save(const struct bl_txn *t, const struct bl_plan *plan, struct bl_err *err)
 {
 	BL_AUTO(bl_kv) kv = { 0 };
@@ -402,13 +400,13 @@ int bl_txn_plan_save(const struct bl_txn *t, const struct bl_plan *plan, struct 
 
 int bl_txn_plan_load(const struct bl_txn *t, struct bl_plan *out, struct bl_err *err)
 {
+	BL_AUTO(bl_kv) kv = { 0 };
 	bl_autofree char *text = NULL;
 	size_t len = 0;
-	BL_AUTO(bl_kv) kv = { 0 };
 	if (bl_read_file_at(t->dir_fd, "plan", PLAN_MAX, &text, &len, err) < 0 ||
-	    bl_kv_decode(text, len, &kv, err) < 0)
+	    bl_kv_decode(text, len, &kv, err) < 0 || bl_plan_read(&kv, out, err) < 0)
 		return bl_err_wrap(err, "plan");
-	return bl_plan_read(&kv, out, err);
+	return 0;
 }
 
 int bl_txn_key(const struct bl_txn *t, uint8_t key[BL_KEY_LEN], struct bl_err *err)

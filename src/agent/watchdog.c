@@ -18,7 +18,7 @@
 #define SHUTDOWN_S 600
 #define MARK       "/run/belay/watchdog"
 
-static int armed_fd = -1; /* for the signal's handler */
+static volatile sig_atomic_t stopped;
 
 /*
  * WDIOC_SETTIMEOUT, _IOWR('W', 6, int): musl-gcc finds no headers of the kernel, and the two
@@ -60,18 +60,21 @@ bool bl_watchdog_is_free(const struct bl_watchdog_seen *seen)
 	return seen->there && seen->told && !seen->active && !seen->nowayout;
 }
 
+static void on_term(int sig BL_UNUSED)
+{
+	stopped = 1;
+}
+
 /*
  * PID 1 stops us for nothing but a shutdown. A minute would be too short for services that take
  * their time to end, and whoever pulls the plug on a database has to have a reason.
  */
-static void on_term(int sig)
+static void leave(const struct bl_watchdog *w)
 {
-	int saved = errno;
-	if (!set_timeout(armed_fd, SHUTDOWN_S))
-		(void)!write(armed_fd, "V", 1);
-	errno = saved;
-	signal(sig, SIG_DFL);
-	raise(sig);
+	if (!set_timeout(w->fd, SHUTDOWN_S))
+		(void)!write(w->fd, "V", 1);
+	signal(SIGTERM, SIG_DFL);
+	raise(SIGTERM);
 }
 
 void bl_watchdog_open(struct bl_watchdog *w, const char *root)
@@ -100,15 +103,17 @@ void bl_watchdog_open(struct bl_watchdog *w, const char *root)
 	/* the driver's own time is as good where it has only that */
 	(void)!set_timeout(w->fd, TIMEOUT_S);
 	w->mark = BL_STEAL(mark);
-	armed_fd = w->fd;
 	signal(SIGTERM, on_term);
 	bl_log(BL_LOG_INFO, "feeds the watchdog %s", seen.identity);
 }
 
 void bl_watchdog_ping(const struct bl_watchdog *w)
 {
-	if (w->fd >= 0)
-		(void)!write(w->fd, "", 1);
+	if (w->fd < 0)
+		return;
+	if (stopped)
+		leave(w);
+	(void)!write(w->fd, "", 1);
 }
 
 void bl_watchdog_close(struct bl_watchdog *w)
@@ -116,7 +121,6 @@ void bl_watchdog_close(struct bl_watchdog *w)
 	if (w->fd < 0)
 		return;
 	signal(SIGTERM, SIG_DFL);
-	armed_fd = -1;
 	/* the letter that says that the end is meant; see the kernel's watchdog-api */
 	if (write(w->fd, "V", 1) != 1)
 		bl_log(BL_LOG_ERR, "the watchdog cannot be stopped: %s", strerror(errno));

@@ -77,23 +77,6 @@ static int build(const struct bl_selection *sel, const char *roots, bool keep_go
 	return 0;
 }
 
-/* The agent is chosen by the nodes' system; one kind of machine a run is what there is. */
-static int pick_agent(const struct bl_selection *sel, char **out, struct bl_err *err)
-{
-	const char *system = NULL;
-	for (size_t i = 0; i < sel->n; i++) {
-		const char *s = sel->nodes[i]->system;
-		if (s && system && strcmp(s, system) != 0)
-			return bl_err_set(
-				err, BL_E_USAGE,
-				"%s is %s and others are %s: deploy to one kind of machine at a time "
-				"(--on)",
-				sel->nodes[i]->name, s, system);
-		system = s ? s : system;
-	}
-	return bl_cmd_agent(system, out, err);
-}
-
 static int drive(const struct bl_args *args, const struct bl_selection *sel, const char *agent,
 		 struct bl_history *history, const char *run, struct bl_err *err)
 {
@@ -136,7 +119,7 @@ static int deploy(const struct bl_args *args, const struct bl_selection *sel,
 	int rc = -1;
 	pid_t rooting = -1;
 	if (build(sel, roots, args->keep_going, &rooting, err) == 0 &&
-	    pick_agent(sel, &agent, err) == 0)
+	    bl_cmd_agent_for(sel, &agent, err) == 0)
 		rc = drive(args, sel, agent, history, run, err);
 	if (rooting > 0)
 		waitpid(rooting, NULL, 0);

@@ -20,6 +20,8 @@ struct bl_args {
 	bool reboot;
 	uint64_t parallel;
 	char *run;
+	char *target_host;
+	char *with_system;
 	uint64_t max;
 };
 

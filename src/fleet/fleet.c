@@ -252,16 +252,25 @@ static void node_free(struct bl_node *node)
 	*node = (struct bl_node){ 0 };
 }
 
-/* The defaults of docs/fleet-schema.md for what the document leaves out. */
+/* The defaults of docs/fleet-schema.md, as far as they are not made from other settings. */
+static const struct bl_node new_node = { .enable = true,
+					 .success_timeout_s = 20,
+					 .switch_timeout_s = 60 };
+
+static void elevate_by_sudo(struct bl_node *node)
+{
+	bl_strv_add(&node->elevate, "sudo");
+	bl_strv_add(&node->elevate, "-n");
+}
+
+/* And those that are, for what the document leaves out. */
 static void fill_defaults(const json_t *object, struct draft *d)
 {
 	struct bl_node *node = &d->node;
 	if (!json_object_get(object, "substituteOnTarget"))
 		node->substitute_on_target = !d->fast;
-	if (!json_object_get(object, "privilegeEscalationCommand")) {
-		bl_strv_add(&node->elevate, "sudo");
-		bl_strv_add(&node->elevate, "-n");
-	}
+	if (!json_object_get(object, "privilegeEscalationCommand"))
+		elevate_by_sudo(node);
 }
 
 /* On failure @d is still to be freed. */
@@ -296,9 +305,7 @@ static int add_node(const char *name, const json_t *v, struct bl_fleet *fleet,
 			"characters",
 			text, BL_MAX_NAME);
 	}
-	struct draft d = {
-		.node = { .enable = true, .success_timeout_s = 20, .switch_timeout_s = 60 }
-	};
+	struct draft d = { .node = new_node };
 	d.node.name = bl_xstrdup(name);
 	bl_plan_init(&d.node.plan);
 	if (read_node(v, &d, err) < 0) {
@@ -417,6 +424,35 @@ int bl_fleet_parse(const char *text, size_t len, const char *origin, struct bl_f
 		return bl_err_wrap(err, "%s", origin);
 	*out = fleet;
 	fleet = (struct bl_fleet){ 0 };
+	return 0;
+}
+
+int bl_fleet_single(const char *host, const char *toplevel, struct bl_fleet *out,
+		    struct bl_err *err)
+{
+	if (!is_host(host)) {
+		bl_autofree char *text = bl_visible(host);
+		return bl_err_set(err, BL_E_USAGE, "'%.100s' is no host for ssh: [user@]name",
+				  text);
+	}
+	if (toplevel && bl_store_path_check(toplevel, "system", err) < 0) {
+		err->code = BL_E_USAGE;
+		return -1;
+	}
+	const char *at = strrchr(host, '@');
+	struct bl_node *node = bl_xcalloc(1, sizeof(*node));
+	*node = new_node;
+	node->host = bl_xstrdup(host);
+	node->out_path = bl_xstrdup(toplevel ? toplevel : "");
+	bl_plan_init(&node->plan);
+	node->name = bl_xprintf("%.*s", BL_MAX_NAME, at ? at + 1 : host);
+	for (char *c = node->name; *c; c++)
+		if (!bl_is_alpha(*c) && !bl_is_digit(*c) && !strchr("_.-", *c))
+			*c = '_';
+	if (!bl_is_name(node->name))
+		node->name[0] = '_';
+	elevate_by_sudo(node);
+	*out = (struct bl_fleet){ .nodes = node, .n = 1 };
 	return 0;
 }
 

@@ -40,6 +40,12 @@ struct bl_fleet {
  */
 int bl_fleet_parse(const char *text, size_t len, const char *origin, struct bl_fleet *out,
 		   struct bl_err *err) BL_MUST_CHECK;
+/*
+ * A fleet of the one host @host ("[user@]name"), with every setting's default, named as the
+ * host is as far as its characters allow. @toplevel may be NULL; then its out_path is "".
+ */
+int bl_fleet_single(const char *host, const char *toplevel, struct bl_fleet *out,
+		    struct bl_err *err) BL_MUST_CHECK;
 void bl_fleet_free(struct bl_fleet *fleet);
 
 static inline void bl_fleet_autop(struct bl_fleet *fleet)

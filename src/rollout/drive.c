@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "copy/copy.h"
 #include "host/session.h"
+#include "rollout/check.h"
 #include "rollout/course.h"
 #include "rollout/rollout.h"
 
@@ -20,8 +21,12 @@
 #define QUICK_TIMEOUT_S 2
 #define PREPARE_MS      150000 /* the preflight itself waits up to a minute for a booting host */
 #define START_LIMIT_MS  900000
+#define DAY_MS          86400000
 
 struct drive;
+
+/* Our own checks, from outside, of a host that waits for us. */
+enum outside { OUTSIDE_NOT_YET, OUTSIDE_RUNNING, OUTSIDE_GOOD, OUTSIDE_BAD };
 
 struct host {
 	struct drive *d;
@@ -30,6 +35,10 @@ struct host {
 	enum bl_phase phase;
 	struct bl_session *work, *fresh;
 	struct bl_copy *copy;
+	struct bl_outside *checks;
+	enum outside outside;
+	char *outside_reason; /* when it is bad */
+	struct bl_kv asked;   /* the challenge of the fresh connection, until we have checked */
 	char *control;
 	struct bl_kv facts; /* the agent's HELLO */
 	struct bl_kv last;  /* the last STATE */
@@ -38,13 +47,15 @@ struct host {
 	/* of the two logs: lines heard, and to be passed over on a new connection */
 	uint64_t lines[2], skip[2];
 	unsigned tries;
-	bool foreign;   /* the transaction of that number is another deployment's */
-	bool refused;   /* sshd answered the last try with a no */
-	bool proved;    /* our proof was sent: it may be confirmed */
-	bool confirmed; /* the host said so */
-	bool rebooting; /* a trial boot was told */
-	bool seen;      /* a fresh connection came through to the end */
+	bool foreign;     /* the transaction of that number is another deployment's */
+	bool refused;     /* sshd answered the last try with a no */
+	bool provisional; /* it was confirmed to work live, and boots */
+	bool proved;      /* our proof was sent: it may be confirmed */
+	bool confirmed;   /* the host said so */
+	bool rebooting;   /* a trial boot was told */
+	bool seen;        /* a fresh connection came through to the end */
 	char *reason, *remedy;
+	struct bl_buf uncovered; /* the preflight's warnings, by name */
 	enum bl_outcome outcome; /* of an end before the start */
 	/* boot time, ns; 0: not set */
 	int64_t heard_ns, lost_ns, due_ns, bound_ns, wake_ns, end_ns, phase_ns;
@@ -63,6 +74,7 @@ struct drive {
 };
 
 static void apply(struct host *h, enum bl_course_event event);
+static void begin_outside(struct host *h);
 static void pump(struct drive *d);
 
 /* The first cause stays: what follows it is its consequence. */
@@ -91,6 +103,7 @@ static void drop_all(struct host *h)
 	bl_session_drop(BL_STEAL(h->work));
 	bl_session_drop(BL_STEAL(h->fresh));
 	bl_copy_drop(BL_STEAL(h->copy));
+	bl_outside_drop(BL_STEAL(h->checks));
 	explicit_bzero(h->key, sizeof(h->key));
 }
 
@@ -135,6 +148,14 @@ static void tell_result(struct host *h, enum bl_phase from)
 	watch(h)->result(h->d->spec->ctx, h->i, &r);
 }
 
+/* The host waits for our own checks too. */
+static uint64_t confirm_ms(const struct bl_node *node)
+{
+	uint64_t ms = (uint64_t)node->success_timeout_s * 1000 +
+		      bl_plan_deployer_checks_ms(&node->plan);
+	return ms < DAY_MS ? ms : DAY_MS;
+}
+
 /* --- what the host says --- */
 
 static bool runs_new(const struct host *h)
@@ -167,6 +188,11 @@ static void on_hello(struct host *h, const struct bl_msg *m)
 		apply(h, BL_CE_FAILED);
 		return;
 	}
+	/* the preflight tells of it, and of everything else too */
+	if (h->d->spec->preflight_only) {
+		apply(h, BL_CE_HELLO);
+		return;
+	}
 	if (bl_kv_bool(&m->kv, "open")) {
 		bl_autofree char *reason = bl_xprintf(
 			"transaction %s of %s is open (%s)", bl_kv_str(&m->kv, "epoch"),
@@ -195,14 +221,39 @@ static void on_hello(struct host *h, const struct bl_msg *m)
 
 static void on_item(struct host *h, const struct bl_msg *m)
 {
-	if (bl_kv_bool(&m->kv, "ok"))
+	const char *name = bl_kv_str(&m->kv, "item");
+	const char *text = bl_kv_str(&m->kv, "text");
+	const char *remedy = bl_kv_str(&m->kv, "remedy");
+	bool ok = bl_kv_bool(&m->kv, "ok");
+	bool warning = ok && bl_kv_bool(&m->kv, "warning");
+	if (warning)
+		bl_buf_printf(&h->uncovered, "%s%s", h->uncovered.len ? ", " : "", name);
+	if (watch(h)->item)
+		watch(h)->item(h->d->spec->ctx, h->i, name,
+			       warning ? "warning"
+			       : ok    ? "ok"
+				       : "failed",
+			       text, remedy);
+	if (ok)
 		return;
-	bl_autofree char *reason =
-		bl_xprintf("%s: %s", bl_kv_str(&m->kv, "item"), bl_kv_str(&m->kv, "text"));
+	bl_autofree char *reason = bl_xprintf("%s: %s", name, text);
 	if (!h->reason)
-		blame(h, BL_OUT_REFUSED, reason, bl_kv_str(&m->kv, "remedy"));
-	else
+		blame(h, BL_OUT_REFUSED, reason, remedy);
+	else if (!watch(h)->item)
 		note(h, reason);
+}
+
+static void on_checked(struct host *h)
+{
+	if (h->uncovered.len && !watch(h)->item) {
+		bl_autofree char *text =
+			bl_xprintf("not covered on this host: %s (belay doctor %s)",
+				   bl_buf_str(&h->uncovered), h->node->name);
+		note(h, text);
+	}
+	if (h->d->spec->preflight_only)
+		h->outcome = BL_OUT_READY;
+	apply(h, h->d->spec->preflight_only ? BL_CE_UNCHANGED : BL_CE_CHECKED);
 }
 
 static void on_line(struct host *h, const struct bl_msg *m, bool fresh)
@@ -261,6 +312,9 @@ static void on_state(struct host *h, const struct bl_msg *m, bool fresh)
 	if (strcmp(state, "WAIT_CONFIRM") == 0) {
 		h->due_ns = bl_now_boot_ns() +
 			    (int64_t)bl_kv_u64_or(&m->kv, "left_ms", 0) * BL_NS_PER_MS;
+		/* the work connection may be a moment behind a provisional confirmation */
+		if (!h->provisional)
+			begin_outside(h);
 		if (!fresh)
 			apply(h, BL_CE_WAITING);
 	} else if (strcmp(state, "TRIAL_REBOOT") == 0) {
@@ -308,7 +362,7 @@ static void on_work_msg(void *ctx, const struct bl_msg *m)
 		return;
 	case BL_MSG_OK:
 		if (h->phase == BL_PH_PREFLIGHT)
-			apply(h, BL_CE_CHECKED);
+			on_checked(h);
 		else if (h->phase == BL_PH_START)
 			on_started(h, m);
 		return;
@@ -355,7 +409,8 @@ static void lose_work(struct host *h)
 	/* nobody knows when the activation ended: count from the last word */
 	if (!h->due_ns)
 		h->due_ns = (h->heard_ns ? h->heard_ns : h->lost_ns) +
-			    (int64_t)h->node->success_timeout_s * BL_NS_PER_S;
+			    (int64_t)(confirm_ms(h->node) + bl_plan_checks_ms(&h->node->plan)) *
+				    BL_NS_PER_MS;
 	if (h->phase == BL_PH_START && !h->epoch)
 		guess_epoch(h);
 	apply(h, BL_CE_LOST);
@@ -380,31 +435,105 @@ static void try_failed(struct host *h, const char *why)
 	apply(h, BL_CE_TRY_FAILED);
 }
 
-static void prove(struct host *h, const struct bl_msg *challenge)
+/* The host is to go back at once, and to say why. */
+static void ask_to_abort(struct host *h, struct bl_session *by)
+{
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_kv_set_u64(&kv, "epoch", h->epoch);
+	bl_kv_set(&kv, "reason", h->outside_reason);
+	bl_session_send(by, BL_MSG_ABORT, &kv);
+}
+
+static void prove(struct host *h, const struct bl_kv *challenge)
 {
 	BL_AUTO(bl_kv) kv = { 0 };
 	char proof[BL_PROOF_HEX];
 	/* what we vouch for is what we deployed, not what it says */
-	if (strcmp(bl_kv_str(&challenge->kv, "new"), h->node->out_path) != 0 ||
-	    bl_kv_u64_or(&challenge->kv, "epoch", 0) != h->epoch) {
+	if (strcmp(bl_kv_str(challenge, "new"), h->node->out_path) != 0 ||
+	    bl_kv_u64_or(challenge, "epoch", 0) != h->epoch) {
 		try_failed(h, "the host asks to confirm something else than was deployed");
 		return;
 	}
-	bl_proof_make(h->key, &challenge->kv, proof);
+	bl_proof_make(h->key, challenge, proof);
 	bl_kv_set(&kv, "proof", proof);
 	h->proved = true;
 	bl_session_send(h->fresh, BL_MSG_PROOF, &kv);
+}
+
+static void answer_challenge(struct host *h, const struct bl_kv *challenge)
+{
+	if (h->outside == OUTSIDE_GOOD)
+		prove(h, challenge);
+	else
+		ask_to_abort(h, h->fresh);
+}
+
+static void on_outside_done(void *ctx, const char *reason)
+{
+	struct host *h = ctx;
+	h->outside = reason ? OUTSIDE_BAD : OUTSIDE_GOOD;
+	if (reason) {
+		bl_replace_str(&h->outside_reason, reason);
+		note(h, reason);
+		/* the quickest way back, if it still leads there */
+		if (h->work)
+			ask_to_abort(h, h->work);
+	}
+	if (h->phase == BL_PH_CONFIRM && h->fresh && h->asked.n > 0) {
+		BL_AUTO(bl_kv) challenge = h->asked;
+		h->asked = (struct bl_kv){ 0 };
+		answer_challenge(h, &challenge);
+	} else if (h->phase == BL_PH_PAUSE) {
+		apply(h, BL_CE_TIMER);
+	}
+}
+
+static void on_outside_advisory(void *ctx, const char *text)
+{
+	struct host *h = ctx;
+	bl_autofree char *all = bl_xprintf("%s (advisory)", text);
+	note(h, all);
+}
+
+/* The host waits for the confirmation: now is what it will be judged by. */
+static void begin_outside(struct host *h)
+{
+	static const struct bl_outside_events events = { .advisory = on_outside_advisory,
+							 .done = on_outside_done };
+	if (h->outside != OUTSIDE_NOT_YET)
+		return;
+	h->outside = OUTSIDE_GOOD;
+	if (!bl_outside_needed(h->node))
+		return;
+	h->outside = OUTSIDE_RUNNING;
+	h->checks = bl_outside_start(&h->d->loop, h->node, &events, h);
+}
+
+static void on_challenge(struct host *h, const struct bl_kv *challenge)
+{
+	begin_outside(h);
+	if (h->outside != OUTSIDE_RUNNING) {
+		answer_challenge(h, challenge);
+		return;
+	}
+	bl_kv_free(&h->asked);
+	BL_KV_FOREACH (challenge, it)
+		bl_kv_set(&h->asked, it->key, it->value);
 }
 
 static void on_fresh_msg(void *ctx, const struct bl_msg *m)
 {
 	struct host *h = ctx;
 	if (m->type == BL_MSG_CHALLENGE && h->phase == BL_PH_CONFIRM) {
-		prove(h, m);
+		on_challenge(h, &m->kv);
 	} else if (m->type == BL_MSG_OK && bl_kv_bool(&m->kv, "provisional")) {
 		h->proved = false;
+		/* what comes up then is another system to judge */
+		bl_outside_drop(BL_STEAL(h->checks));
+		h->outside = OUTSIDE_NOT_YET;
+		h->provisional = true;
 		note(h, "it works live; now a trial boot");
-	} else if (m->type == BL_MSG_OK) {
+	} else if (m->type == BL_MSG_OK && h->proved) {
 		h->confirmed = true;
 		watch(h)->phase(h->d->spec->ctx, h->i, "commit", NULL);
 	} else if (m->type == BL_MSG_REFUSED) {
@@ -440,6 +569,7 @@ static void start_try(struct host *h)
 	struct bl_err err = { 0 };
 	bool due = h->due_ns && bl_now_boot_ns() > h->due_ns;
 	bl_session_drop(BL_STEAL(h->fresh));
+	bl_kv_free(&h->asked);
 	h->tries++;
 	h->refused = false;
 	memcpy(h->skip, h->lines, sizeof(h->skip));
@@ -471,8 +601,16 @@ static void on_copy_done(void *ctx, const char *what, const char *remedy)
 
 static void start_copy(struct host *h, bool with_agent)
 {
-	const char *paths[3] = { h->node->out_path, with_agent ? h->d->spec->agent : NULL,
-				 NULL };
+	const char *paths[3] = { 0 };
+	size_t n = 0;
+	if (!h->d->spec->preflight_only)
+		paths[n++] = h->node->out_path;
+	if (with_agent)
+		paths[n++] = h->d->spec->agent;
+	if (n == 0) {
+		apply(h, BL_CE_COPIED);
+		return;
+	}
 	struct bl_err err = { 0 };
 	const struct bl_copy_spec spec = {
 		.node = h->node,
@@ -499,7 +637,8 @@ static void do_connect(struct host *h)
 	struct bl_err err = { 0 };
 	h->control = bl_xprintf("%s/%zu", h->d->dir, h->i);
 	if (bl_session_work(&h->d->loop, h->node, h->control, h->d->spec->agent,
-			    h->node->out_path, &events, h, &h->work, &err) < 0)
+			    h->d->spec->preflight_only ? "" : h->node->out_path, &events, h,
+			    &h->work, &err) < 0)
 		on_work_gone(h, err.msg, "install OpenSSH's client on this machine");
 }
 
@@ -520,6 +659,7 @@ static void do_preflight(struct host *h)
 	bl_kv_set(&kv, "key", hex);
 	bl_kv_set(&kv, "proof", proof);
 	bl_kv_set(&kv, "force_drift", h->d->spec->force_drift ? "1" : "0");
+	bl_kv_set(&kv, "preflight_only", h->d->spec->preflight_only ? "1" : "0");
 	bl_plan_tell(&h->node->plan, &kv);
 	bl_session_send(h->work, BL_MSG_PREFLIGHT, &kv);
 }
@@ -547,8 +687,7 @@ static void do_start(struct host *h)
 	for (size_t i = 0; i < BL_COUNT(believed); i++)
 		bl_kv_set(&kv, believed[i], bl_kv_str(&h->facts, believed[i]));
 	bl_kv_set_u64(&kv, "activate_ms", (uint64_t)h->node->switch_timeout_s * 1000);
-	bl_kv_set_u64(&kv, "confirm_ms", (uint64_t)h->node->success_timeout_s * 1000);
-	bl_kv_set(&kv, "ignore_units", h->node->plan.units == BL_UNITS_IGNORE ? "1" : "0");
+	bl_kv_set_u64(&kv, "confirm_ms", confirm_ms(h->node));
 	bl_kv_set(&kv, "force_drift", spec->force_drift ? "1" : "0");
 	bl_plan_tell(&h->node->plan, &kv);
 	h->bound_ns = bl_now_boot_ns() + START_LIMIT_MS * BL_NS_PER_MS;
@@ -750,6 +889,9 @@ static void free_host(struct host *h)
 	free(h->control);
 	free(h->reason);
 	free(h->remedy);
+	free(h->outside_reason);
+	bl_kv_free(&h->asked);
+	bl_buf_free(&h->uncovered);
 	bl_kv_free(&h->facts);
 	bl_kv_free(&h->last);
 }
@@ -794,6 +936,15 @@ static void end_of_loop(struct drive *d)
 	rmdir(d->dir);
 }
 
+static size_t count_checks(const struct bl_drive_spec *spec)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < spec->n; i++)
+		for (size_t k = 0; k < spec->nodes[i]->plan.n_checks; k++)
+			n += spec->nodes[i]->plan.checks[k].on_deployer;
+	return n;
+}
+
 int bl_drive(const struct bl_drive_spec *spec, bool *out_interrupted, struct bl_err *err)
 {
 	struct drive d = { .spec = spec, .dir = "/tmp/belay-XXXXXX" };
@@ -808,6 +959,7 @@ int bl_drive(const struct bl_drive_spec *spec, bool *out_interrupted, struct bl_
 	if (!mkdtemp(d.dir))
 		return bl_err_set(err, BL_E_SYS, "make a folder in /tmp for control sockets");
 	signal(SIGPIPE, SIG_IGN);
+	bl_outside_threads(count_checks(spec));
 	uv_loop_init(&d.loop);
 	uv_timer_init(&d.loop, &d.tick);
 	uv_signal_init(&d.loop, &d.on_int);

@@ -23,6 +23,10 @@ struct bl_drive_observer {
 	void (*phase)(void *ctx, size_t i, const char *phase, const char *line);
 	void (*output)(void *ctx, size_t i, const char *stream, const char *line);
 	void (*note)(void *ctx, size_t i, const char *text);
+	/* a line of the preflight; @level "ok", "warning" or "failed". NULL: only what failed
+	 * is told, as the result's reason and notes, and one note of what is not covered */
+	void (*item)(void *ctx, size_t i, const char *name, const char *level, const char *text,
+		     const char *remedy);
 	/* before the start: the key must be durable when it returns 0, else nothing is started
 	 */
 	int (*starting)(void *ctx, size_t i, const char *system_old,
@@ -44,7 +48,9 @@ struct bl_drive_spec {
 	size_t parallel;
 	bool keep_going;
 	bool force_drift;
-	const char *agent; /* the agent's store path */
+	bool preflight_only; /* the preflight alone; a node's out_path may be "", and is not
+				copied */
+	const char *agent;   /* the agent's store path */
 	const char *run;
 	const char *owner;                    /* user@machine, for people */
 	const struct bl_drive_resume *resume; /* one a node, or NULL: a new deployment */

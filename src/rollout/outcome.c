@@ -8,15 +8,16 @@
 const char *bl_outcome_name(enum bl_outcome outcome)
 {
 	static const char *const names[BL_OUT_NOUTCOMES] = {
-		"committed", "unchanged", "rolled_back", "refused", "unreachable",
-		"failed",    "stuck",     "superseded",  "unknown", "skipped",
+		"committed", "unchanged",  "rolled_back", "refused", "unreachable", "failed",
+		"stuck",     "superseded", "unknown",     "skipped", "ready",
 	};
 	return outcome < BL_OUT_NOUTCOMES ? names[outcome] : "?";
 }
 
 bool bl_outcome_is_good(enum bl_outcome outcome)
 {
-	return outcome == BL_OUT_COMMITTED || outcome == BL_OUT_UNCHANGED;
+	return outcome == BL_OUT_COMMITTED || outcome == BL_OUT_UNCHANGED ||
+	       outcome == BL_OUT_READY;
 }
 
 const char *bl_outcome_headline(enum bl_outcome outcome)
@@ -34,6 +35,7 @@ const char *bl_outcome_headline(enum bl_outcome outcome)
 			"Somebody else changed this host meanwhile! It was left alone",
 		[BL_OUT_UNKNOWN] = "UNKNOWN! The host did not answer within its own limit",
 		[BL_OUT_SKIPPED] = "Not switched, since the run was stopped",
+		[BL_OUT_READY] = "Ready for a deployment",
 	};
 	return lines[outcome];
 }

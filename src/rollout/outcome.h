@@ -16,6 +16,7 @@ enum bl_outcome {
 	BL_OUT_SUPERSEDED,
 	BL_OUT_UNKNOWN, /* changed, and it did not answer within its own limit */
 	BL_OUT_SKIPPED, /* another host's failure or the operator came first */
+	BL_OUT_READY,   /* it was only to be looked at, and a deployment could begin */
 	BL_OUT_NOUTCOMES,
 };
 

@@ -63,14 +63,14 @@ static int end(void **state)
 	return system(command); /* NOLINT(cert-env33-c): a path of ours */
 }
 
-static void collect(void *ctx, const char *name, enum bl_level level, const char *text,
+static void collect(void *ctx, const char *name, enum bl_item_level level, const char *text,
 		    const char *remedy)
 {
 	static const char *const levels[] = { "ok", "warning", "failed" };
 	struct bl_buf *b = ctx;
 	bl_buf_printf(b, "%s: %s: %s\n", levels[level], name, text);
 	/* whoever is warned is told what helps, and nobody else */
-	assert_int_equal(level == BL_LEVEL_OK, !*remedy);
+	assert_int_equal(level == BL_ITEM_OK, !*remedy);
 }
 
 static char *judged(const char *show, const char *params)

@@ -748,6 +748,36 @@ static void a_document_has_sixteen_mebibytes_at_most(void **state)
 		     "f.json: is larger than 16777216 bytes");
 }
 
+static void one_host_makes_a_fleet(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *host, *name;
+	} cases[] = {
+		{ "root@web1", "web1" },
+		{ "web1.example.org", "web1.example.org" },
+		{ "a@b@203.0.113.7", "203.0.113.7" },
+		{ "fe80::1%eth0", "fe80__1_eth0" },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		BL_AUTO(bl_fleet) fleet = { 0 };
+		struct bl_err err = { 0 };
+		assert_works(bl_fleet_single(cases[i].host, NULL, &fleet, &err), &err);
+		assert_int_equal(fleet.n, 1);
+		assert_string_equal(fleet.nodes[0].host, cases[i].host);
+		assert_string_equal(fleet.nodes[0].name, cases[i].name);
+		assert_string_equal(fleet.nodes[0].out_path, "");
+		assert_true(fleet.nodes[0].enable);
+		assert_int_equal(fleet.nodes[0].elevate.n, 2);
+	}
+	BL_AUTO(bl_fleet) none = { 0 };
+	struct bl_err err = { 0 };
+	assert_fails(bl_fleet_single("-oX=y", NULL, &none, &err), &err, BL_E_USAGE,
+		     "'-oX=y' is no host for ssh: [user@]name");
+	assert_int_equal(bl_fleet_single("web1", "/etc", &none, &err), -1);
+	assert_int_equal(err.code, BL_E_USAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -774,6 +804,7 @@ int main(void)
 		cmocka_unit_test(a_long_value_is_shortened_in_the_message),
 		cmocka_unit_test(a_fleet_has_ten_thousand_nodes_at_most),
 		cmocka_unit_test(a_document_has_sixteen_mebibytes_at_most),
+		cmocka_unit_test(one_host_makes_a_fleet),
 	};
 	return cmocka_run_group_tests_name("fleet", tests, NULL, NULL);
 }

@@ -161,14 +161,16 @@ static void a_shutdown_is_given_its_time(void **state)
 	if (pid == 0) {
 		struct bl_watchdog w = { .fd = -1 };
 		bl_watchdog_open(&w, root);
+		bl_watchdog_ping(&w);
 		raise(SIGTERM);
+		bl_watchdog_ping(&w);
 		_exit(0);
 	}
 	int status = 0;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 	/* a file takes no longer time: then it is stopped */
-	assert_written("V");
+	assert_written(".V");
 }
 
 static void software_is_told_from_hardware(void **state)

@@ -21,7 +21,10 @@ die() { echo "${0##*/}: $*" >&2; exit 1; }
 need() { local p; for p in "$@"; do command -v "$p" > /dev/null || die "$p is missing; README.md names the packages"; done; }
 [[ $TB_PREFIX =~ ^[A-Za-z0-9]{1,4}$ ]] || die "TB_PREFIX has to be one to four letters or digits"
 
-rootfs() { echo "$TB_CACHE/rootfs-${1:-$TB_SUITE}"; }
+# The packages of the hosts' root file system; another list is another file system, so that runs
+# of an older tree go on with theirs.
+TB_PACKAGES=systemd,systemd-sysv,dbus,udev,libpam-systemd,openssh-server,nix-bin,iproute2,iputils-ping,procps,kmod,sudo,passwd,nftables,curl
+rootfs() { local sum; sum=$(cksum <<< "$TB_PACKAGES"); echo "$TB_CACHE/rootfs-${1:-$TB_SUITE}-${sum%% *}"; }
 vm_files() { echo "$TB_CACHE/vm-${1:-$TB_SUITE}"; }
 # shellcheck disable=SC2016  # apt's own placeholder
 debian_mirror() { apt-get indextargets --format '$(REPO_URI)' 2> /dev/null | grep -v security | sort | uniq -c | sort -rn | awk 'NR==1{print $2}'; }

@@ -188,7 +188,7 @@ let
   allUnits = baseUnits // scriptedUnits // guardUnits // units;
   unitNames = filter (n: allUnits.${n}.enable or true) (attrNames allUnits);
   unitLines = lines (map
-    (n: concatStringsSep " " ([ n (writeFile "unit-${n}" allUnits.${n}.text) ]
+    (n: concatStringsSep " " ([ n (writeFile "unit-${builtins.replaceStrings [ "@" ] [ "-" ] n}" allUnits.${n}.text) ]
       ++ (allUnits.${n}.wantedBy or [ "multi-user.target" ])))
     unitNames) + "\n";
 
@@ -340,7 +340,7 @@ let
       awk cmp diff find grep egrep fgrep sed tar xargs gzip gunzip zcat xz which getent ldd locale \
       systemctl systemd-run systemd-inhibit systemd-cat systemd-cgls systemd-escape systemd-notify systemd-tmpfiles \
       systemd-analyze systemd-detect-virt journalctl loginctl busctl networkctl hostnamectl timedatectl \
-      ip ss ping ps pgrep pkill pidof kill free top uptime w watch hostname \
+      ip ss ping curl ps pgrep pkill pidof kill free top uptime w watch hostname \
       mount umount findmnt lsblk flock setsid setpriv unshare nsenter logger lscpu more script dmesg \
       kmod ssh ssh-keygen ssh-keyscan scp sftp su login passwd \
       nix nix-env nix-store nix-daemon nix-instantiate nix-build nix-collect-garbage nix-copy-closure nix-hash nix-channel nix-shell; do
