@@ -17,7 +17,7 @@ passes() {
   baseline web1
   oracle web1 COMMITTED "$new"
 }
-# fails NAME REASON: it goes back, for that reason (a regular expression), within LIMIT seconds (10)
+# fails NAME REASON: it goes back, for that reason (a regular expression), within LIMIT seconds (20)
 fails() {
   local old ms; old=$(old_of web1)
   probe_start web1
@@ -26,7 +26,7 @@ fails() {
   ms=$(elapsed)
   is "$1: exit code" "$RC" 3
   like "$1: reason" "$OUT" "reason: $2"
-  check "$1: told soon ($ms ms)" test "$ms" -le $((${LIMIT:-10} * 4000))
+  check "$1: told soon ($ms ms)" test "$ms" -le $((${LIMIT:-20} * 4000))
   probe_stop web1
   oracle web1 ROLLED_BACK "$old"
 }

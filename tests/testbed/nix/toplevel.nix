@@ -200,8 +200,8 @@ let
   masked = [ "getty.target" "systemd-update-utmp-runlevel.service" "dev-hugepages.mount" "sys-kernel-debug.mount" "sys-kernel-tracing.mount" ]
     ++ (if !lean then [ ] else [ "systemd-udevd.service" "systemd-udevd-control.socket" "systemd-udevd-kernel.socket"
       "systemd-udev-trigger.service" "systemd-udev-settle.service" "systemd-modules-load.service" "systemd-sysctl.service"
-      "kmod-static-nodes.service" "modprobe@.service" "systemd-logind.service" "systemd-sysusers.service" "dbus.service"
-      "dbus.socket" "systemd-random-seed.service" "systemd-update-utmp.service" "systemd-binfmt.service" "proc-sys-fs-binfmt_misc.automount"
+      "kmod-static-nodes.service" "modprobe@.service" "systemd-logind.service" "systemd-sysusers.service"
+      "systemd-random-seed.service" "systemd-update-utmp.service" "systemd-binfmt.service" "proc-sys-fs-binfmt_misc.automount"
       "dev-mqueue.mount" "sys-kernel-config.mount" "sys-fs-fuse-connections.mount" "systemd-tmpfiles-setup-dev.service"
       "systemd-user-sessions.service" "systemd-journal-flush.service" "systemd-ask-password-wall.path" "systemd-remount-fs.service"
       "tmp.mount" "e2scrub_reap.service" "systemd-journal-catalog-update.service" "systemd-update-done.service" "systemd-boot-update.service" ]);
