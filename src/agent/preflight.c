@@ -9,6 +9,7 @@
 #include "agent/strategy.h"
 #include "agent/trial.h"
 #include "agent/txn.h"
+#include "agent/whole.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/str.h"
@@ -226,6 +227,17 @@ static bool valid(const struct bl_preflight *p, struct asked *a)
 			   "nix-store cannot be run");
 	return say(p, "system", status == 0, "deploy again: the copy is not complete",
 		   status == 0 ? "complete" : "Nix does not know it as valid");
+}
+
+static bool undamaged(const struct bl_preflight *p)
+{
+	struct bl_err err = { 0 };
+	if (bl_whole_check(p->facts->system, p->system_new, &err) == 0)
+		return true;
+	return say(
+		p, "store", false,
+		"nix-store --delete --ignore-liveness that path, or --repair-path, then deploy again",
+		err.msg);
 }
 
 static bool architecture(const struct bl_preflight *p)
@@ -448,7 +460,8 @@ static size_t look_at_new(const struct bl_preflight *p, struct asked *validity)
 		failed += !pre_switch(p);
 		failed += !strategy(p);
 	}
-	return failed + !valid(p, validity);
+	bool known = valid(p, validity);
+	return failed + (!known || !undamaged(p));
 }
 
 size_t bl_preflight_run(const struct bl_preflight *p)

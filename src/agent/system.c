@@ -137,7 +137,7 @@ int bl_tool_run_ticking(const char *system, const char *name, const char *const 
 		.argv = argv,
 		.env = env.vars,
 		.timeout_ms = timeout_ms,
-		.out_max = 256UL * 1024,
+		.out_max = 1024UL * 1024,
 		.err_mode = BL_CHILD_ERR_KEEP,
 		.tick = tick,
 		.ctx = ctx,

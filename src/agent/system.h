@@ -39,7 +39,7 @@ uint64_t bl_generation_of(const char *link);
 
 /*
  * Runs @name from @system's sw/bin, never through PATH, with @args (NULL-terminated, without
- * argv[0]), an environment of ours, and @timeout_ms. Output is kept up to 256 KiB.
+ * argv[0]), an environment of ours, and @timeout_ms. Output is kept up to 1 MiB.
  */
 int bl_tool_run(const char *system, const char *name, const char *const *args,
 		int64_t timeout_ms, struct bl_child_result *out,
