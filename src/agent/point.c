@@ -2,6 +2,7 @@
 #include "agent/point.h"
 
 #ifdef BELAY_POINTS
+#include "agent/unit.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -67,6 +68,8 @@ static void act(const char *action)
 		next_errno = EIO;
 	for (; strcmp(action, "spin") == 0;)
 		continue;
+	for (; strcmp(action, "ping") == 0; sleep(1))
+		bl_unit_notify("WATCHDOG=1");
 	if (strcmp(action, "hold") == 0) {
 		bl_autofd int fd =
 			open(POINT_FILE ".hit", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);

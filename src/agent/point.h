@@ -7,10 +7,10 @@
 
 /*
  * In builds with -Dpoints=true: when /run/belay/point holds "NAME ACTION [COUNT]" and NAME is
- * this one, do ACTION: kill, stop, spin, hold (for ever, after making /run/belay/point.hit),
- * sleep (one second), enospc and eio (the next journal write fails). COUNT (default 1) goes
- * down each time, 0 stands for "every time". NAME "*" is every point of a keeper; a deadman has
- * none.
+ * this one, do ACTION: kill, stop, spin, ping (spin, but the watchdog is kept calm), hold (for
+ * ever, after making /run/belay/point.hit), sleep (one second), enospc and eio (the next
+ * journal write fails). COUNT (default 1) goes down each time, 0 stands for "every time". NAME
+ * "*" is every point of a keeper; a deadman has none.
  */
 #ifdef BELAY_POINTS
 void bl_point(const char *name);
