@@ -306,8 +306,9 @@ static void end_seen(struct host *h, enum bl_course_event event)
 /* With the answer to our start lost, the number that we guess may be somebody else's. */
 static bool is_ours(const struct host *h, const struct bl_kv *kv)
 {
-	const char *run = bl_kv_get(kv, "run");
-	return !run || strcmp(run, h->d->spec->run) == 0;
+	/* a journal that was lost and begun anew does not know it any more */
+	const char *run = bl_kv_str(kv, "run");
+	return !*run || strcmp(run, h->d->spec->run) == 0;
 }
 
 static void on_state(struct host *h, const struct bl_msg *m, bool fresh)
