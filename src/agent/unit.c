@@ -26,9 +26,15 @@ static const char *const properties[] = {
 	"KillMode=mixed",     "TimeoutStopSec=20",   "TimeoutStartSec=60", "Delegate=yes",
 	"OOMPolicy=continue", "OOMScoreAdjust=-900", "UMask=0077",         "LimitCORE=0",
 };
+/*
+ * No conflict with shutdown.target: when a way back ends in a reboot and the shutdown hangs,
+ * the keeper is who resets the machine; PID 1's last signals end it where the shutdown goes on.
+ */
 static const char *const unit_properties[] = {
-	"StartLimitIntervalSec=0", "DefaultDependencies=no", "Conflicts=shutdown.target",
-	"Before=shutdown.target",  "RefuseManualStop=yes",   "IgnoreOnIsolate=yes",
+	"StartLimitIntervalSec=0",
+	"DefaultDependencies=no",
+	"RefuseManualStop=yes",
+	"IgnoreOnIsolate=yes",
 };
 
 static int run_systemd(const char *system, const char *tool, const struct bl_strv *args,
