@@ -39,6 +39,17 @@ int bl_point_take_errno(void)
 	return e;
 }
 
+uint32_t bl_point_ms(const char *name, uint32_t ms)
+{
+	bl_autofree char *path = bl_xprintf("/run/belay/%s", name);
+	bl_autofree char *text = bl_slurp(path, 32);
+	uint64_t v = 0;
+	if (!text)
+		return ms;
+	text[strcspn(text, "\n")] = '\0';
+	return bl_parse_u64(text, 1, UINT32_MAX, &v, NULL) < 0 ? ms : (uint32_t)v;
+}
+
 static void count_down(const char *name, const char *action, uint64_t count)
 {
 	bl_autofd int dir = -1;

@@ -18,6 +18,8 @@ void bl_point(const char *name);
 void bl_point_role(const char *role);
 /* The errno that the next journal write must fail with, once; 0: none. */
 int bl_point_take_errno(void);
+/* A limit: what /run/belay/NAME holds, or else @ms. */
+uint32_t bl_point_ms(const char *name, uint32_t ms);
 #else
 static inline void bl_point(const char *name BL_UNUSED)
 {
@@ -28,6 +30,10 @@ static inline void bl_point_role(const char *role BL_UNUSED)
 static inline int bl_point_take_errno(void)
 {
 	return 0;
+}
+static inline uint32_t bl_point_ms(const char *name BL_UNUSED, uint32_t ms)
+{
+	return ms;
 }
 #endif
 

@@ -38,16 +38,18 @@ row_E7() {
   BELAY_LIMIT=400
   SUCCESS_TIMEOUT=6
   bad=$(new e7 --argstr activationExtra 'sleep 1')
-  inject after-WAIT_CONFIRM sleep
-  begin "$bad" WAIT_CONFIRM
+  begin "$bad" ACTIVATING
+  kill -STOP "$BELAY_PID"
+  wait_for 30 newer_is WAIT_CONFIRM
   local n pid; n=$(epoch)
   pid=$(on web1 systemctl show -p MainPID --value "belay-$n.service")
   on web1 systemctl stop "belay-$n.service" > "$TEST/stop.log" 2>&1
   check "E7 systemctl stop: refused" grep -q 'may be requested by dependency only' "$TEST/stop.log"
   clock isolated now
   on web1 systemctl isolate --no-block rescue.target > /dev/null 2>&1
-  sleep 1
+  wait_for 10 on web1 sh -c '! systemctl -q is-active sshd.service'
   is "E7 isolate rescue.target: the same agent" "$(on web1 systemctl show -p MainPID --value "belay-$n.service")" "$pid"
+  kill -CONT "$BELAY_PID"
   belay_wait
   clock_stop
   is "E7: told as it is" "$RC" 3
