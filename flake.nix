@@ -21,6 +21,10 @@
           import ./default.nix { inherit system pkgs belay; };
       };
 
+      # For the hosts: imports = [ belay.nixosModules.default ]; services.belay.enable = true;
+      nixosModules.belay = ./nix/module.nix;
+      nixosModules.default = self.nixosModules.belay;
+
       packages = each (linux ++ darwin) (system:
         let
           pkgs = nixpkgs.legacyPackages.${system};

@@ -12,8 +12,8 @@
 fleet:
 let
   inherit (builtins)
-    addErrorContext all attrNames elem elemAt filter foldl' genList getContext head isAttrs isBool
-    isFunction isInt isList isPath isString length map mapAttrs match replaceStrings sort split
+    addErrorContext all attrNames concatStringsSep elem elemAt filter foldl' genList getContext head isAttrs isBool
+    isFunction isInt isList isPath isString length listToAttrs map mapAttrs match replaceStrings sort split
     stringLength substring toJSON toString typeOf unsafeDiscardStringContext unsafeGetAttrPos;
 
   # ---- errors: all begin with "belay: " and are one line, so that belay finds them in what Nix prints
@@ -80,9 +80,28 @@ let
     ok = v: isInt v && v >= 1 && v <= 86400;
     want = "a whole number of seconds from 1 to 86400";
   };
+  oneOf = names: { ok = v: elem v names; want = orList (map toJSON names); };
+  orList = words:
+    let last = length words - 1;
+    in "${concatStringsSep ", " (genList (elemAt words) last)} or ${elemAt words last}";
+  script = {
+    default = null;
+    ok = v: v == null || isString v && stringLength v <= 16384;
+    want = "null or a string of at most 16384 bytes with lines for sh";
+    read = _: v: if v == "" then null else v;
+  };
+  # With its suffix: a unit is known by it among the failed ones, where nobody adds it.
+  isUnit = v: isString v && stringLength v <= 255
+    && match "[A-Za-z0-9:_.\\@-]+\\.(service|socket|target|device|mount|automount|swap|timer|path|slice|scope)" v != null;
+  unitNames = {
+    default = [ ];
+    ok = v: listOf isUnit v && length v <= 256;
+    want = "a list of at most 256 units like \"nginx.service\"";
+  };
 
-  # Every option of a node but `toplevel`. `default` may be absent: then it is worked out in `checkNode`.
-  # `read` turns another accepted way of writing into the one that the document has.
+  # Every option of a node but `toplevel`. `default` may be absent: then it is worked out where the options are
+  # read, or must be given. `read` turns another accepted way of writing into the one that the document has; its
+  # first argument names the place for messages.
   options = {
     enable = bool true;
     host = {
@@ -98,7 +117,7 @@ let
       # -n: there is nobody to type a password in the window in which a host waits for its confirmation.
       default = [ "sudo" "-n" ];
       ok = v: listOf isWord v || isWord v;
-      read = v: if isString v then filter (w: isString w && w != "") (split " +" v) else v;
+      read = _: v: if isString v then filter (w: isString w && w != "") (split " +" v) else v;
       want = "a list of words like [ \"sudo\" \"-n\" ], or one string of them";
     };
     hasFastConnection = bool false;
@@ -113,12 +132,80 @@ let
       ok = listOf (v: isWord v && matches "[A-Za-z][A-Za-z0-9]*[ =].+" v);
       want = "a list of strings as `ssh -o` takes them, like \"Port=2222\"";
     };
-    strategy = {
-      default = "live";
-      ok = v: elem v [ "live" "auto" ];
-      want = "\"live\" or \"auto\"; other strategies come with a later version";
+    strategy = oneOf [ "auto" "live" "boot" "live+boot" "kexec" "unguarded-boot" ] // { default = "auto"; };
+    reboot = oneOf [ "never" "allowed" ] // { default = "never"; };
+    bootTimeout = seconds 300;
+    units = {
+      default = readUnits "" { };
+      ok = isPlainSet;
+      read = readUnits;
+      want = "a set { policy = ...; ignore = [ ... ]; listed = [ ... ]; }";
+    };
+    preActivate = script;
+    postRollback = script;
+    checks = {
+      default = [ ];
+      ok = v: isPlainSet v && length (attrNames v) <= 128;
+      read = where: v: map (name: readCheck where name v.${name}) (attrNames v);
+      want = "a set of at most 128 checks by name, like { web = { type = \"tcp\"; port = 80; }; }";
     };
   };
+
+  # What a node says of these adds to what 'defaults' says, name by name.
+  merged = [ "checks" "units" ];
+
+  unitOptions = {
+    policy = oneOf [ "new-failures" "strict" "listed" ] // { default = "new-failures"; };
+    ignore = unitNames;
+    listed = unitNames;
+  };
+
+  # Options of every check, and those of each type.
+  checkOptions = {
+    type = oneOf (attrNames typeOptions);
+    where = oneOf [ "target" "deployer" ] // { default = "target"; };
+    required = bool true;
+    timeout = seconds 10;
+    retries = {
+      default = 3;
+      ok = v: isInt v && v >= 0 && v <= 1000;
+      want = "a whole number from 0 to 1000";
+    };
+    hold = {
+      default = 0;
+      ok = v: isInt v && v >= 0 && v <= 86400;
+      want = "a whole number of seconds from 0 to 86400";
+    };
+  };
+  typeOptions =
+    let
+      peer = want: { inherit want; ok = v: matches "[A-Za-z0-9_.:%][A-Za-z0-9_.:%-]*" v && stringLength v <= 255; };
+      contains = {
+        default = null;
+        ok = v: v == null || isString v && stringLength v <= 16384;
+        want = "null or a string that has to be in it";
+      };
+    in
+    {
+      unit.unit = { ok = isUnit; want = "a unit like \"nginx.service\""; };
+      tcp.host = peer "a name or an address";
+      tcp.port = { ok = v: isInt v && v >= 1 && v <= 65535; want = "a whole number from 1 to 65535"; };
+      http.url = {
+        ok = v: isWord v && match "https?://[^ ]+" v != null;
+        want = "a URL like \"http://127.0.0.1/health\"";
+      };
+      http.status = {
+        default = null;
+        ok = v: v == null || isInt v && v >= 100 && v <= 599;
+        want = "null (any of 2xx) or a number from 100 to 599";
+      };
+      http.contains = contains;
+      command.command = { ok = v: isString v && v != "" && stringLength v <= 16384; want = "a line for sh"; };
+      dns.lookup = peer "a name to look up";
+      route = { };
+      file.path = { ok = v: isWord v && substring 0 1 v == "/"; want = "a string with an absolute path"; };
+      file.contains = contains;
+    };
 
   # Known by name, but not in this version: what to do instead.
   useToplevel = "set 'toplevel' to the system's config.system.build.toplevel";
@@ -132,7 +219,6 @@ let
     preparationPhases = "is not run by this version yet; remove it and run its commands before the deployment";
     postDeployScript = "is not run by this version yet; remove it and run its commands after the deployment";
     addresses = "is not read by this version yet; set 'host' to the one address to use";
-    checks = "is not read by this version yet; remove it";
     secrets = "is not read by this version yet; remove it";
     buildOn = "is not read by this version yet; remove it: systems are built on this machine";
     rollout = "is not read by this version yet; remove it: all hosts are deployed at once";
@@ -196,24 +282,72 @@ let
       built = if origins != [ ] then text else builtins.appendContext plain { ${plain}.path = true; };
     };
 
+  # The value of each of `types` in `set`, checked, or its default. `whereOf` and `sourceOf` tell where an option
+  # stands; `computed` has the defaults that depend on something.
+  readOptions = { whereOf, sourceOf, computed ? { } }: types: set:
+    let
+      value = option: type:
+        let given = set.${option}; in
+        if !(set ? ${option}) then
+          type.default or (computed.${option} or (fail "${whereOf option}: has no '${option}'; it must be ${type.want}"))
+        else if !type.ok given then
+          fail "${whereOf option}: '${option}' is ${describe given}; it must be ${type.want}${at option (sourceOf option)}"
+        else (type.read or (_: v: v)) (whereOf option) given;
+    in
+    mapAttrs value types;
+
+  isPlainSet = v: isAttrs v && !isDerivation v;
+
+  readUnits = where: set:
+    let
+      here = "${where}: units";
+      v = readOptions { whereOf = _: here; sourceOf = _: set; } unitOptions (checkNames here (attrNames unitOptions) set);
+    in
+    if v.policy == "listed" && v.listed == [ ] then
+      fail "${here}: the policy \"listed\" needs the units that count in 'listed'${at "policy" set}"
+    else if v.policy != "listed" && v.listed != [ ] then
+      fail "${here}: 'listed' counts only with policy = \"listed\"${at "listed" set}"
+    else v;
+
+  readCheck = where: name: set:
+    let
+      here = "${where}: check ${toJSON name}";
+      read = readOptions { whereOf = _: here; sourceOf = _: set; inherit computed; };
+      inherit (read { inherit (checkOptions) type; } set) type;
+      types = checkOptions // typeOptions.${type};
+      # From the deployer there is no default: its own loopback is hardly what is meant.
+      computed = if set.where or "target" == "target" then { host = "127.0.0.1"; } else { };
+      v = read types (checkNames "${here} of type ${toJSON type}" (attrNames types) set);
+    in
+    if match nameForm name == null then
+      fail "${here}: a check's name has up to 128 letters, digits, '_', '.' and '-'"
+    else if !isPlainSet set then
+      fail "${here}: is ${describe set}; it must be a set like { type = \"tcp\"; port = 80; }"
+    else if v.where == "deployer" && elem type [ "unit" "route" "file" ] then
+      fail ("${here}: looks at a ${type} of the deployer's machine, which says nothing about the host; "
+        + "leave 'where' out${at "where" set}")
+    else v // { inherit name; };
+
   checkNode = name: own:
     let
       here = "node ${name}";
-      node = defaults // checkSet here own;
-      sourceOf = option: if own ? ${option} then own else defaults;
+      given = checkSet here own;
+      both = filter (o: all (s: s ? ${o} && isPlainSet s.${o}) [ defaults given ]) merged;
+      node = defaults // given // listToAttrs (map (o: { name = o; value = defaults.${o} // given.${o}; }) both);
       whereOf = option: if own ? ${option} then here else "${here} (from 'defaults')";
-      computed = {
-        host = name;
-        # On a slow line the target fetches what it can by itself.
-        substituteOnTarget = !values.hasFastConnection;
-      };
-      value = option: type:
-        let given = node.${option}; in
-        if !(node ? ${option}) then type.default or computed.${option}
-        else if !type.ok given then
-          fail "${whereOf option}: '${option}' is ${describe given}; it must be ${type.want}${at option (sourceOf option)}"
-        else (type.read or (v: v)) given;
-      values = mapAttrs value options;
+      sourceOf = option: if own ? ${option} then own else defaults;
+      values = readOptions
+        {
+          inherit whereOf sourceOf;
+          computed = {
+            host = name;
+            # On a slow line the target fetches what it can by itself.
+            substituteOnTarget = !values.hasFastConnection;
+          };
+        }
+        options
+        node;
+      twice = values.ignoreFailingSystemdUnits && values.units.policy != "new-failures";
       toplevel =
         if node ? toplevel
         then checkToplevel (whereOf "toplevel") (sourceOf "toplevel") node.toplevel
@@ -225,6 +359,9 @@ let
     if match nameForm name == null then
       fail ("node ${toJSON name}: a node's name has up to 128 letters, digits, '_', '.' and '-', "
         + "and begins with a letter, digit or '_'${at name nodes}")
+    else if twice then
+      fail ("${here}: 'ignoreFailingSystemdUnits' is true and 'units' has the policy ${toJSON values.units.policy}; "
+        + "remove one of them${at "units" (sourceOf "units")}")
     else {
       data = plainStrings values // {
         # Not called outPath: Nix prints a set with that name as the bare path.
@@ -235,10 +372,11 @@ let
     };
 
   # Options may be made from a derivation ("${pkgs.foo}/bin/x"); on their own they build nothing.
-  plainStrings = mapAttrs (_: v:
+  plainStrings = v:
     if isString v then unsafeDiscardStringContext v
-    else if isList v then map unsafeDiscardStringContext v
-    else v);
+    else if isList v then map plainStrings v
+    else if isAttrs v then mapAttrs (_: plainStrings) v
+    else v;
 
   top =
     if !isAttrs fleet || isDerivation fleet then

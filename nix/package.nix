@@ -9,6 +9,7 @@
 , libuv
 , jansson
 , sqlite
+, curl
 , zstd
 , pkgsStatic
 , pkgsCross
@@ -27,7 +28,7 @@ stdenv.mkDerivation {
   src = import ./source.nix { inherit lib; };
 
   nativeBuildInputs = [ meson ninja pkg-config ];
-  buildInputs = [ libuv jansson sqlite zstd ];
+  buildInputs = [ libuv jansson sqlite curl zstd ];
 
   # nix, ssh and git are the user's own, from PATH: their configuration and keys are meant.
 

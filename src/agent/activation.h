@@ -3,7 +3,7 @@
 #ifndef BELAY_AGENT_ACTIVATION_H
 #define BELAY_AGENT_ACTIVATION_H
 
-#include "base/err.h"
+#include "agent/cgroup.h"
 
 struct bl_stc {
 	const char *system;       /* whose switch-to-configuration */
@@ -18,10 +18,10 @@ struct bl_stc {
 	const bool *stop; /* becomes true: kill it; NULL: never */
 };
 
-#define BL_STC_LIMIT   (-1) /* killed at the time limit */
-#define BL_STC_STOPPED (-2) /* killed because *stop was set */
-#define BL_STC_NOEXEC  (-3) /* it could not be started: nothing was done */
-#define BL_STC_FLOOD   (-4) /* killed because its output passed output_max */
+#define BL_STC_LIMIT   BL_RUN_LIMIT
+#define BL_STC_STOPPED BL_RUN_STOPPED
+#define BL_STC_NOEXEC  BL_RUN_NOEXEC
+#define BL_STC_FLOOD   BL_RUN_FLOOD
 
 /*
  * Runs it in a control group of its own below ours (pids.max 2048) and waits. When it is

@@ -4,6 +4,7 @@
 #include "agent/activation.h"
 #include "agent/loader.h"
 #include "agent/point.h"
+#include "agent/trial.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -135,6 +136,8 @@ static int go_forward(struct bl_job *job, struct bl_err *err)
 	if (set_profile(job, err) < 0)
 		return -1;
 	bl_point("after-profile");
+	/* from here on NEW is an ordinary generation */
+	bl_trial_drop_candidate();
 	if (install_loader(job, r->system_new, err) < 0)
 		return -1;
 	bl_point("after-loader");
@@ -145,7 +148,9 @@ enum bl_txn_event bl_commit(struct bl_job *job)
 {
 	struct bl_err err = { 0 };
 	struct bl_record *r = &job->txn.rec;
-	if (!profile_is_ours(r) || !bl_job_runs(r->system_new)) {
+	const char *runs =
+		job->plan.strategy == BL_STRATEGY_UNGUARDED ? r->system_old : r->system_new;
+	if (!profile_is_ours(r) || !bl_job_runs(runs)) {
 		bl_txn_reason(&job->txn,
 			      "somebody else changed the system or its profile meanwhile");
 		return BL_EV_THIRD_PARTY;

@@ -126,12 +126,13 @@ static int send_msg(int fd, enum bl_msg_type type, const struct bl_kv *kv, struc
 	return bl_write_all(fd, out.data, out.len, err);
 }
 
-int bl_confirm_abort(uint64_t epoch, struct bl_err *err)
+int bl_confirm_abort(uint64_t epoch, const char *reason, struct bl_err *err)
 {
 	bl_autofd int fd = -1;
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_kv_set(&kv, "reason", reason);
 	BL_AUTO(bl_msg) answer = { 0 };
-	if (bl_confirm_connect(epoch, &fd, err) < 0 ||
-	    send_msg(fd, BL_MSG_ABORT, NULL, err) < 0)
+	if (bl_confirm_connect(epoch, &fd, err) < 0 || send_msg(fd, BL_MSG_ABORT, &kv, err) < 0)
 		return -1;
 	BL_AUTO(bl_buf) in = { 0 };
 	if (bl_msg_read(fd, &in, KEEPER_MS, &answer, err) < 0)

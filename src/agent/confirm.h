@@ -33,7 +33,10 @@ int bl_session_fresh(int pid, int64_t activated_ns, struct bl_err *err) BL_MUST_
  */
 int bl_confirm_main(uint64_t epoch);
 
-/* Asks the keeper to roll back; BL_E_REFUSED with its words when it is too late. */
-int bl_confirm_abort(uint64_t epoch, struct bl_err *err) BL_MUST_CHECK;
+/*
+ * Asks the keeper to roll back for @reason ("": on request); BL_E_REFUSED with its words when
+ * it is too late.
+ */
+int bl_confirm_abort(uint64_t epoch, const char *reason, struct bl_err *err) BL_MUST_CHECK;
 
 #endif

@@ -84,8 +84,10 @@ static void refuse(struct bl_doorman *d, struct guest *g, const char *reason)
 static const char *not_now(enum bl_txn_state state)
 {
 	switch (bl_txn_journal(state)) {
+	case BL_JR_TRIAL:
+		return "too early";
 	case BL_JR_ARMED:
-		if (state == BL_TXN_WAIT_CONFIRM)
+		if (state == BL_TXN_WAIT_CONFIRM || state == BL_TXN_TRIAL_WAIT)
 			return NULL;
 		return state == BL_TXN_ROLLING_BACK ? "too late, rolling back" : "too early";
 	case BL_JR_CONFIRMED:
@@ -144,14 +146,16 @@ static void take_proof(struct bl_doorman *d, struct guest *g, const char *proof)
 		g->proved = true;
 }
 
-static void take_abort(struct bl_doorman *d, struct guest *g)
+static void take_abort(struct bl_doorman *d, struct guest *g, const char *reason)
 {
 	enum bl_txn_state state = d->job->txn.rec.state;
-	if (bl_txn_journal(state) != BL_JR_ARMED) {
+	if (bl_txn_journal(state) != BL_JR_ARMED && bl_txn_journal(state) != BL_JR_TRIAL) {
 		refuse(d, g, "too late: it is confirmed already");
 		return;
 	}
 	d->job->abort = true;
+	if (*reason)
+		bl_txn_reason(&d->job->txn, "%s", reason);
 	answer(g, BL_MSG_OK, NULL);
 }
 
@@ -162,7 +166,7 @@ static void handle(struct bl_doorman *d, struct guest *g, const struct bl_msg *m
 	else if (m->type == BL_MSG_PROOF)
 		take_proof(d, g, bl_kv_str(&m->kv, "proof"));
 	else if (m->type == BL_MSG_ABORT)
-		take_abort(d, g);
+		take_abort(d, g, bl_kv_str(&m->kv, "reason"));
 	else
 		refuse(d, g, "not understood");
 }
@@ -254,15 +258,18 @@ bool bl_doorman_proof(const struct bl_doorman *d)
 	return false;
 }
 
-void bl_doorman_answer(struct bl_doorman *d, bool confirmed, const char *reason)
+void bl_doorman_answer(struct bl_doorman *d, bool accepted, bool provisional,
+		       const char *reason)
 {
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_kv_set(&kv, "provisional", provisional ? "1" : "0");
 	for (size_t i = 0; i < GUESTS_MAX; i++) {
 		struct guest *g = &d->guests[i];
 		if (!g->proved)
 			continue;
 		g->proved = false;
-		if (confirmed)
-			answer(g, BL_MSG_OK, NULL);
+		if (accepted)
+			answer(g, BL_MSG_OK, &kv);
 		else
 			refuse(d, g, reason);
 	}

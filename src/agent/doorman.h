@@ -18,7 +18,11 @@ void bl_doorman_free(struct bl_doorman *d);
 void bl_doorman_serve(struct bl_doorman *d, int wait_ms);
 /* Whether a valid proof over a fresh session waits for bl_doorman_answer. */
 bool bl_doorman_proof(const struct bl_doorman *d);
-/* Answers it: OK "confirmed", or REFUSED with @reason. */
-void bl_doorman_answer(struct bl_doorman *d, bool confirmed, const char *reason);
+/*
+ * Answers it: OK, or REFUSED with @reason. OK of a @provisional one says that a trial boot
+ * follows, whose own confirmation counts.
+ */
+void bl_doorman_answer(struct bl_doorman *d, bool accepted, bool provisional,
+		       const char *reason);
 
 #endif

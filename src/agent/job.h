@@ -6,9 +6,11 @@
 #include "agent/snapshot.h"
 #include "agent/system.h"
 #include "agent/txn.h"
+#include "guard/plan.h"
 
 struct bl_job {
 	struct bl_txn txn;
+	struct bl_plan plan;
 	struct bl_snapshot before; /* empty when it was lost */
 	bool have_before;
 	int log_fd;              /* stc.log */
@@ -21,5 +23,12 @@ struct bl_job {
 bool bl_job_runs(const char *path);
 /* Writes one line for people into stc.log. */
 void bl_job_say(const struct bl_job *job, const char *fmt, ...) BL_PRINTF(2, 3);
+/*
+ * The environment of what the user has run in a transaction: OLD's programs, or NEW's before
+ * OLD's with @new_first, and BELAY_OLD, BELAY_NEW, BELAY_TRANSACTION.
+ */
+void bl_job_env(const struct bl_job *job, bool new_first, struct bl_strv *out);
+/* Path of a program of OLD, or of NEW where OLD lacks it; NULL when both do. */
+char *bl_job_tool(const struct bl_job *job, const char *name);
 
 #endif

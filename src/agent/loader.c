@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "store/path.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,6 +157,23 @@ static char *read_conf(const char *dir, const char *name)
 	return bl_slurp(path, CONF_MAX);
 }
 
+/* The system that the entry in @name starts, a new string; NULL: none. */
+static char *bls_system(const char *dir, const char *name)
+{
+	bl_autofree char *text = read_conf(dir, name);
+	const char *line = NULL;
+	const char *rest = text ? text : "";
+	size_t len = 0;
+	while (next_line(&rest, &line, &len)) {
+		size_t n = 0;
+		const char *v = value_of(line, len, "options", &n);
+		char *top = v ? bl_loader_init_of(v, n) : NULL;
+		if (top)
+			return top;
+	}
+	return NULL;
+}
+
 static char *bls_default(const char *dir, const char *loader_conf, struct bl_err *err)
 {
 	bl_autofree char *entry = bl_loader_conf_default(loader_conf);
@@ -172,80 +190,201 @@ static char *bls_default(const char *dir, const char *loader_conf, struct bl_err
 	}
 	bl_autofree char *name = bl_xprintf("loader/entries/%s%s", entry,
 					    bl_ends_with(entry, ".conf") ? "" : ".conf");
-	bl_autofree char *text = read_conf(dir, name);
-	const char *line = NULL;
-	const char *rest = text ? text : "";
-	size_t len = 0;
-	while (next_line(&rest, &line, &len)) {
-		size_t n = 0;
-		const char *v = value_of(line, len, "options", &n);
-		char *top = v ? bl_loader_init_of(v, n) : NULL;
-		if (top)
-			return top;
-	}
+	char *top = bls_system(dir, name);
+	if (top)
+		return top;
 	bl_err_set_(err, BL_E_INPUT, 0, "%s/%s, the default, names no system", dir, name);
 	return NULL;
 }
 
-/* What starts instead of the default in the files; NULL: nothing does. */
-static const char *override_of(enum bl_loader loader, const char *dir)
+#define EFI_VARS       "/sys/firmware/efi/efivars/"
+#define SYSTEMD_VENDOR "-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+
+const char *bl_loader_dir(enum bl_loader *out)
 {
-	static const char efi[] = "/sys/firmware/efi/efivars/LoaderEntry";
-	static const char vendor[] = "-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-	static const char *const vars[] = { "Default", "OneShot" };
-	for (size_t i = 0; loader == BL_LOADER_BLS && i < BL_COUNT(vars); i++) {
-		bl_autofree char *path = bl_xprintf("%s%s%s", efi, vars[i], vendor);
-		if (access(path, F_OK) == 0)
-			return i == 0 ? "the EFI variable LoaderEntryDefault overrides loader.conf "
-					"(bootctl set-default '' takes it away)"
-				      : "the EFI variable LoaderEntryOneShot names the next boot "
-					"(bootctl set-oneshot '' takes it away)";
+	static const struct {
+		enum bl_loader loader;
+		const char *file;
+	} signs[] = {
+		{ BL_LOADER_BLS, "loader/loader.conf" },
+		{ BL_LOADER_GRUB, "grub/grub.cfg" },
+		{ BL_LOADER_EXTLINUX, "extlinux/extlinux.conf" },
+	};
+	for (size_t i = 0; i < BL_COUNT(boot_dirs); i++) {
+		for (size_t k = 0; k < BL_COUNT(signs); k++) {
+			bl_autofree char *path =
+				bl_xprintf("%s/%s", boot_dirs[i], signs[k].file);
+			if (access(path, F_OK) < 0)
+				continue;
+			*out = signs[k].loader;
+			return boot_dirs[i];
+		}
 	}
-	bl_autofree char *env =
-		loader == BL_LOADER_GRUB ? read_conf(dir, "grub/grubenv") : NULL;
-	const char *next = env ? strstr(env, "\nnext_entry=") : NULL;
-	if (next && next[strlen("\nnext_entry=")] != '\n')
+	*out = BL_LOADER_NONE;
+	return NULL;
+}
+
+/* Text of a variable of systemd-boot: four bytes of attributes, then UTF-16; NULL: not set. */
+static char *efi_text(const char *name)
+{
+	bl_autofree char *path = bl_xprintf(EFI_VARS "%s" SYSTEMD_VENDOR, name);
+	bl_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *raw = NULL;
+	size_t len = 0;
+	if (fd < 0 || bl_read_all(fd, 4096, &raw, &len, NULL) < 0)
+		return NULL;
+	BL_AUTO(bl_buf) text = { 0 };
+	for (size_t i = 4; i + 1 < len && (raw[i] || raw[i + 1]); i += 2)
+		bl_buf_printf(&text, "%c", raw[i + 1] ? '?' : raw[i]);
+	free(raw);
+	return text.len ? bl_buf_steal(&text) : NULL;
+}
+
+static char *grub_next_entry(const char *dir)
+{
+	static const char key[] = "\nnext_entry=";
+	bl_autofree char *env = read_conf(dir, "grub/grubenv");
+	const char *at = env ? strstr(env, key) : NULL;
+	size_t n = at ? strcspn(at + sizeof(key) - 1, "\n") : 0;
+	return n ? bl_xstrndup(at + sizeof(key) - 1, n) : NULL;
+}
+
+char *bl_loader_oneshot(void)
+{
+	enum bl_loader loader = BL_LOADER_NONE;
+	const char *dir = bl_loader_dir(&loader);
+	if (loader == BL_LOADER_BLS)
+		return efi_text("LoaderEntryOneShot");
+	return loader == BL_LOADER_GRUB ? grub_next_entry(dir) : NULL;
+}
+
+/* "name+3-1.conf" as boot counting writes it is the entry "name.conf". */
+static char *bls_id(const char *file)
+{
+	const char *plus = strrchr(file, '+');
+	if (plus && strspn(plus + 1, "0123456789-") == strcspn(plus + 1, ".") &&
+	    bl_is_digit(plus[1]))
+		return bl_xprintf("%.*s.conf", (int)(plus - file), file);
+	return bl_xstrdup(file);
+}
+
+static char *bls_entry_of(const char *dir, const char *system)
+{
+	bl_autofree char *path = bl_xprintf("%s/loader/entries", dir);
+	char *found = NULL;
+	DIR *d = opendir(path);
+	for (struct dirent *e = d ? readdir(d) : NULL; e && !found; e = readdir(d)) {
+		if (!bl_ends_with(e->d_name, ".conf"))
+			continue;
+		bl_autofree char *name = bl_xprintf("loader/entries/%s", e->d_name);
+		bl_autofree char *is = bls_system(dir, name);
+		if (is && strcmp(is, system) == 0)
+			found = bls_id(e->d_name);
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
+#define GRUB_DEPTH 8
+
+char *bl_loader_grub_entry(const char *grub_cfg, const char *system)
+{
+	const char *line = NULL;
+	size_t len = 0;
+	/* the place of each open entry or submenu among its siblings; other blocks count not */
+	size_t next[GRUB_DEPTH + 1] = { 0 };
+	bool counts[GRUB_DEPTH] = { false };
+	size_t depth = 0;
+	while (next_line(&grub_cfg, &line, &len)) {
+		size_t n = 0;
+		bool opens = len > 0 && line[len - 1] == '{';
+		bool entry = value_of(line, len, "menuentry", &n) ||
+			     value_of(line, len, "submenu", &n);
+		bl_autofree char *init =
+			depth > 0 && line[0] != '#' ? bl_loader_init_of(line, len) : NULL;
+		if (init && strcmp(init, system) == 0) {
+			BL_AUTO(bl_buf) path = { 0 };
+			for (size_t i = 0; i < depth; i++)
+				if (counts[i])
+					bl_buf_printf(&path, "%s%zu", path.len ? ">" : "",
+						      next[i] - 1);
+			return path.len ? bl_buf_steal(&path) : NULL;
+		}
+		if (entry)
+			next[depth]++;
+		if (opens) {
+			if (depth == GRUB_DEPTH)
+				return NULL;
+			counts[depth++] = entry;
+			next[depth] = 0;
+		} else if (len == 1 && line[0] == '}' && depth > 0) {
+			depth--;
+		}
+	}
+	return NULL;
+}
+
+char *bl_loader_entry_of(const char *system, struct bl_err *err)
+{
+	enum bl_loader loader = BL_LOADER_NONE;
+	const char *dir = bl_loader_dir(&loader);
+	char *found = NULL;
+	if (loader == BL_LOADER_BLS) {
+		found = bls_entry_of(dir, system);
+	} else if (loader == BL_LOADER_GRUB) {
+		bl_autofree char *cfg = read_conf(dir, "grub/grub.cfg");
+		found = cfg ? bl_loader_grub_entry(cfg, system) : NULL;
+	}
+	if (!found)
+		bl_err_set_(err, BL_E_FAILED, 0, "the boot loader has no entry for %s", system);
+	return found;
+}
+
+/* What starts instead of the default in the files; NULL: nothing does. */
+static const char *override_of(enum bl_loader loader)
+{
+	bl_autofree char *other =
+		loader == BL_LOADER_BLS ? efi_text("LoaderEntryDefault") : NULL;
+	bl_autofree char *once = bl_loader_oneshot();
+	if (other)
+		return "the EFI variable LoaderEntryDefault overrides loader.conf "
+		       "(bootctl set-default '' takes it away)";
+	if (once && loader == BL_LOADER_BLS)
+		return "the EFI variable LoaderEntryOneShot names the next boot "
+		       "(bootctl set-oneshot '' takes it away)";
+	if (once)
 		return "grubenv's next_entry names the next boot (grub-editenv unset next_entry)";
 	return NULL;
 }
 
 int bl_loader_default(enum bl_loader *out_loader, char **out_default, struct bl_err *err)
 {
-	for (size_t i = 0; i < BL_COUNT(boot_dirs); i++) {
-		const char *dir = boot_dirs[i];
-		bl_autofree char *bls = read_conf(dir, "loader/loader.conf");
-		bl_autofree char *grub = bls ? NULL : read_conf(dir, "grub/grub.cfg");
-		bl_autofree char *ext =
-			bls || grub ? NULL : read_conf(dir, "extlinux/extlinux.conf");
-		char *top = NULL;
-		if (bls) {
-			*out_loader = BL_LOADER_BLS;
-			top = bls_default(dir, bls, err);
-			if (!top)
-				return -1;
-		} else if (grub) {
-			*out_loader = BL_LOADER_GRUB;
-			top = bl_loader_grub_default(grub);
-		} else if (ext) {
-			*out_loader = BL_LOADER_EXTLINUX;
-			top = bl_loader_extlinux_default(ext);
-		} else {
-			continue;
-		}
+	const char *dir = bl_loader_dir(out_loader);
+	bl_autofree char *top = NULL;
+	if (*out_loader == BL_LOADER_BLS) {
+		bl_autofree char *conf = read_conf(dir, "loader/loader.conf");
+		top = bls_default(dir, conf ? conf : "", err);
 		if (!top)
-			return bl_err_set(err, BL_E_INPUT,
-					  "the default entry of %s in %s names no system",
-					  bl_loader_name(*out_loader), dir);
-		const char *instead = override_of(*out_loader, dir);
-		if (instead) {
-			free(top);
-			return bl_err_set(err, BL_E_INPUT, "%s", instead);
-		}
-		*out_default = top;
+			return -1;
+	} else if (*out_loader == BL_LOADER_GRUB) {
+		bl_autofree char *conf = read_conf(dir, "grub/grub.cfg");
+		top = bl_loader_grub_default(conf ? conf : "");
+	} else if (*out_loader == BL_LOADER_EXTLINUX) {
+		bl_autofree char *conf = read_conf(dir, "extlinux/extlinux.conf");
+		top = bl_loader_extlinux_default(conf ? conf : "");
+	} else {
+		*out_default = bl_xstrdup("");
 		return 0;
 	}
-	*out_loader = BL_LOADER_NONE;
-	*out_default = bl_xstrdup("");
+	if (!top)
+		return bl_err_set(err, BL_E_INPUT,
+				  "the default entry of %s in %s names no system",
+				  bl_loader_name(*out_loader), dir);
+	const char *instead = override_of(*out_loader);
+	if (instead)
+		return bl_err_set(err, BL_E_INPUT, "%s", instead);
+	*out_default = BL_STEAL(top);
 	return 0;
 }
 

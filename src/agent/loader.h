@@ -31,6 +31,19 @@ char *bl_loader_extlinux_default(const char *conf);
  */
 int bl_loader_default(enum bl_loader *out_loader, char **out_default,
 		      struct bl_err *err) BL_MUST_CHECK;
+/*
+ * The entry that starts @system, in the words that a one-shot wants: systemd-boot's id
+ * ("nixos-generation-3.conf"), GRUB's path of places ("1>0"). Found by content, never computed.
+ * A new string; NULL with @err when there is none.
+ */
+char *bl_loader_entry_of(const char *system, struct bl_err *err);
+/* Pure: the same in the text of a grub.cfg, NULL when there is none. */
+char *bl_loader_grub_entry(const char *grub_cfg, const char *system);
+/* The one-shot entry that is set, a new string; NULL: none is. */
+char *bl_loader_oneshot(void);
+/* Where the loader's files are ("/boot"); NULL without a loader. */
+const char *bl_loader_dir(enum bl_loader *out);
+
 /* Flushes the file systems that hold the loader's files. */
 int bl_loader_sync(struct bl_err *err) BL_MUST_CHECK;
 

@@ -2,6 +2,7 @@
 /* belay-agent: the program on the target. People need it rarely; `belay` runs it. */
 #include "agent/confirm.h"
 #include "agent/keeper.h"
+#include "agent/reboot.h"
 #include "agent/serve.h"
 #include "agent/system.h"
 #include "agent/txn.h"
@@ -25,7 +26,7 @@ static const char help[] =
 	"  --version    print the version\n"
 	"  --help       print this\n"
 	"\n"
-	"belay itself runs: serve [SYSTEM], confirm N, keeper N, deadman N.\n"
+	"belay itself runs: serve [SYSTEM], confirm N, keeper N, deadman N, guard, force MS.\n"
 	"Logs and journal of each transaction are in /var/lib/belay/txn/N.\n";
 
 static int print_status(void)
@@ -51,7 +52,7 @@ static int print_status(void)
 static int abort_txn(uint64_t epoch)
 {
 	struct bl_err err = { 0 };
-	if (bl_confirm_abort(epoch, &err) < 0) {
+	if (bl_confirm_abort(epoch, "", &err) < 0) {
 		fprintf(stderr, "belay-agent: %s\n", err.msg);
 		return 1;
 	}
@@ -67,13 +68,17 @@ static int with_epoch(const char *command, const char *text)
 		return 2;
 	}
 	if (strcmp(command, "keeper") == 0)
-		return bl_keeper_main(epoch, false);
+		return bl_keeper_main(epoch, BL_KEEPER);
 	if (strcmp(command, "deadman") == 0)
-		return bl_keeper_main(epoch, true);
+		return bl_keeper_main(epoch, BL_DEADMAN);
 	if (strcmp(command, "confirm") == 0)
 		return bl_confirm_main(epoch);
 	if (strcmp(command, "abort") == 0)
 		return abort_txn(epoch);
+	if (strcmp(command, "force") == 0) {
+		bl_reboot_force((int64_t)epoch);
+		return 1;
+	}
 	return -1;
 }
 
@@ -98,6 +103,8 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(command, "serve") == 0)
 		return bl_serve_main(argc > 2 ? argv[2] : "");
+	if (strcmp(command, "guard") == 0 && argc == 2)
+		return bl_guard_main();
 	if (strcmp(command, "status") == 0 && argc == 2)
 		return print_status();
 	int rc = argc == 3 ? with_epoch(command, argv[2]) : -1;

@@ -2,7 +2,12 @@
 #include "agent/preflight.h"
 
 #include "agent/confirm.h"
+#include "agent/coverage.h"
 #include "agent/rollback.h"
+#include "agent/snapshot.h"
+#include "agent/space.h"
+#include "agent/strategy.h"
+#include "agent/trial.h"
 #include "agent/txn.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -10,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -20,12 +26,117 @@
 #define MIB         (1024ULL * 1024)
 #define STARTING_MS 60000
 #define CHECK_MS    60000
+#define ANSWER_MS   30000
 
 static bool say(const struct bl_preflight *p, const char *name, bool ok, const char *remedy,
 		const char *text)
 {
-	p->item(p->ctx, name, ok, text, ok ? "" : remedy);
+	p->items.put(p->items.ctx, name, ok ? BL_ITEM_OK : BL_ITEM_FAILED, text,
+		     ok ? "" : remedy);
 	return ok;
+}
+
+/* A program of the running system that answers while other items are looked at. */
+struct asked {
+	pid_t pid; /* -1: it could not be started */
+	int out;
+};
+
+static struct asked ask(const struct bl_preflight *p, const char *tool, const char *const *args)
+{
+	bl_autofree char *path = bl_tool_path(p->facts->system, tool);
+	const char *argv[12] = { path };
+	struct bl_tool_env env;
+	struct asked a = { .pid = -1, .out = -1 };
+	int fds[2];
+	for (size_t i = 0; args[i] && i + 2 < BL_COUNT(argv); i++)
+		argv[i + 1] = args[i];
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return a;
+	bl_tool_env_init(&env, p->facts->system, NULL);
+	if (bl_child_spawn(argv, env.vars, -1, fds[1], fds[1], NULL, NULL, &a.pid, NULL) < 0)
+		a.pid = -1;
+	bl_tool_env_free(&env);
+	close(fds[1]);
+	a.out = fds[0];
+	return a;
+}
+
+/* Its status; 127 when it could not be run, -1 when it is over the limit. @out: its words. */
+static int answer(struct asked *a, struct bl_buf *out)
+{
+	int64_t end = bl_now_boot_ns() + ANSWER_MS * BL_NS_PER_MS;
+	int status = 127 << 8;
+	char text[512];
+	while (a->pid > 0 && waitpid(a->pid, &status, WNOHANG) == 0) {
+		if (bl_now_boot_ns() > end) {
+			kill(-a->pid, SIGKILL);
+			waitpid(a->pid, NULL, 0);
+			bl_closep(&a->out);
+			return -1;
+		}
+		bl_sleep_ms(5);
+	}
+	ssize_t n = a->out >= 0 ? read(a->out, text, sizeof(text)) : 0;
+	while (n > 0 && text[n - 1] == '\n')
+		n--;
+	if (n > 0)
+		bl_buf_append(out, text, (size_t)n);
+	bl_closep(&a->out);
+	return bl_child_status(status);
+}
+
+/* Systemd is what guards the switch: without it a transaction would have no keeper. */
+static bool works(const struct bl_preflight *p, const char *name, struct asked *a,
+		  const char *good, const char *remedy)
+{
+	BL_AUTO(bl_buf) said = { 0 };
+	int status = answer(a, &said);
+	bl_autofree char *text = status < 0
+					 ? bl_xprintf("no answer within %d s", ANSWER_MS / 1000)
+					 : bl_xprintf("status %d%s%s", status,
+						      said.len ? ": " : "", bl_buf_str(&said));
+	return say(p, name, status == 0, remedy, status == 0 ? good : text);
+}
+
+static bool nothing_open(const struct bl_preflight *p)
+{
+	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
+	BL_AUTO(bl_kv) kv = { 0 };
+	uint64_t epoch = bl_txn_newest();
+	if (epoch == 0 || bl_txn_open(epoch, &t, NULL) < 0 || bl_txn_is_terminal(t.rec.state))
+		return say(p, "transaction", true, "", "none is open");
+	bl_txn_tell(&t, &kv);
+	bl_autofree char *text =
+		bl_xprintf("transaction %llu of %s is open (%s)", (unsigned long long)epoch,
+			   t.rec.owner ? t.rec.owner : "?", bl_txn_name(t.rec.state));
+	bl_autofree char *remedy = bl_xprintf(
+		"it ends by itself within %llu s, confirmed or rolled back; then deploy again",
+		(unsigned long long)bl_kv_u64_or(&kv, "left_ms", 60000) / 1000 + 1);
+	return say(p, "transaction", false, remedy, text);
+}
+
+/* A few bytes written, pushed out of the cache and read again. */
+static int write_and_read(struct bl_err *err)
+{
+	static const char text[] = "what is written here is read again\n";
+	/* two deployments may look at the same time */
+	bl_autofree char *name = bl_xprintf("probe-%d", (int)getpid());
+	bl_autofree char *back = NULL;
+	bl_autofd int dir = -1;
+	if (bl_open_dir(BL_AGENT_DIR, &dir, err) < 0 ||
+	    bl_write_file_at(dir, name, 0600, text, sizeof(text) - 1, err) < 0)
+		return -1;
+	bl_autofd int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0)
+		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	int rc = fd < 0 ? bl_err_sys(err, errno, "open %s/%s", BL_AGENT_DIR, name)
+			: bl_read_all(fd, sizeof(text), &back, NULL, err);
+	unlinkat(dir, name, 0);
+	if (rc == 0 && strcmp(back, text) != 0)
+		return bl_err_set(err, BL_E_FAILED, "what is written to %s is read otherwise",
+				  BL_AGENT_DIR);
+	return rc;
 }
 
 /* Not on tmpfs or ramfs: a journal that a reboot forgets is none. */
@@ -33,7 +144,7 @@ static bool state_dir(const struct bl_preflight *p)
 {
 	struct bl_err err = { 0 };
 	struct statfs fs;
-	if (bl_agent_dirs(&err) < 0)
+	if (bl_agent_dirs(&err) < 0 || write_and_read(&err) < 0)
 		return say(p, "journal", false, "make " BL_AGENT_DIR " writable", err.msg);
 	if (statfs(BL_AGENT_DIR, &fs) < 0)
 		return say(p, "journal", false, "look at " BL_AGENT_DIR, strerror(errno));
@@ -41,6 +152,12 @@ static bool state_dir(const struct bl_preflight *p)
 	return say(p, "journal", !volatile_fs,
 		   "keep " BL_AGENT_DIR " on a disk (with impermanence: list it as persistent)",
 		   volatile_fs ? BL_AGENT_DIR " would not survive a reboot" : "durable");
+}
+
+static bool has_file(const char *system, const char *name, int mode)
+{
+	bl_autofree char *path = bl_xprintf("%s/%s", system, name);
+	return access(path, mode) == 0;
 }
 
 static bool space_at(const struct bl_preflight *p, const char *path, uint64_t need)
@@ -57,10 +174,19 @@ static bool space_at(const struct bl_preflight *p, const char *path, uint64_t ne
 		   text);
 }
 
-static bool has_file(const char *system, const char *name, int mode)
+/* Installers remove old kernels only after they have copied the new one. */
+static bool boot_space(const struct bl_preflight *p)
 {
-	bl_autofree char *path = bl_xprintf("%s/%s", system, name);
-	return access(path, mode) == 0;
+	static const char *const dirs[] = { "/boot", "/boot/efi", "/efi" };
+	const struct bl_facts *f = p->facts;
+	const char *dir = dirs[0];
+	for (size_t i = 1; f->loader == BL_LOADER_BLS && i < BL_COUNT(dirs); i++)
+		if (!has_file(dir, "loader/loader.conf", F_OK))
+			dir = dirs[i];
+	uint64_t need = p->system_new && f->loader != BL_LOADER_NONE
+				? bl_boot_need(dir, p->system_new, f->boot_default)
+				: 0;
+	return space_at(p, dir, 16 * MIB + need);
 }
 
 static bool complete(const struct bl_preflight *p)
@@ -84,29 +210,22 @@ static bool complete(const struct bl_preflight *p)
 	return true;
 }
 
-/* Asked beside the other items, since Nix takes its time to start; -1: it could not be asked.
- */
-static pid_t ask_validity(const struct bl_preflight *p)
+bool bl_preflight_is_valid(const char *tools, const char *path)
 {
-	bl_autofree char *path = bl_tool_path(p->facts->system, "nix-store");
-	const char *argv[] = { path, "--check-validity", p->system_new, NULL };
-	struct bl_tool_env env;
-	pid_t pid = -1;
-	bl_tool_env_init(&env, p->facts->system, NULL);
-	int rc = bl_child_spawn(argv, env.vars, -1, -1, -1, NULL, NULL, &pid, NULL);
-	bl_tool_env_free(&env);
-	return rc < 0 ? -1 : pid;
+	const char *const args[] = { "--check-validity", path, NULL };
+	BL_AUTO(bl_child_result) r = { 0 };
+	return bl_tool_run(tools, "nix-store", args, ANSWER_MS, &r, NULL) == 0 && r.status == 0;
 }
 
-static bool valid(const struct bl_preflight *p, pid_t asked)
+static bool valid(const struct bl_preflight *p, struct asked *a)
 {
-	int status = 0;
-	if (asked < 0 || waitpid(asked, &status, 0) != asked)
+	BL_AUTO(bl_buf) said = { 0 };
+	int status = answer(a, &said);
+	if (status < 0 || status == 127)
 		return say(p, "system", false, "look at Nix on the host",
 			   "nix-store cannot be run");
-	bool ok = bl_child_status(status) == 0;
-	return say(p, "system", ok, "deploy again: the copy is not complete",
-		   ok ? "complete" : "Nix does not know it as valid");
+	return say(p, "system", status == 0, "deploy again: the copy is not complete",
+		   status == 0 ? "complete" : "Nix does not know it as valid");
 }
 
 static bool architecture(const struct bl_preflight *p)
@@ -133,11 +252,14 @@ static bool drift(const struct bl_preflight *p)
 	if (f->loader_problem[0])
 		return say(p, "boot default", false, "take that away, then deploy again",
 			   f->loader_problem);
-	if (!bl_preflight_drifted(f) || p->force_drift)
+	if (!bl_preflight_drifted(f) || p->force_drift) {
+		bl_autofree char *starts =
+			bl_xprintf("%s starts %s", bl_loader_name(f->loader), f->boot_default);
 		return say(p, "boot default", true, "",
 			   f->boot_default[0]
-				   ? f->boot_default
+				   ? starts
 				   : "no boot loader is there to be read: the profile counts");
+	}
 	bl_autofree char *text = bl_xprintf(
 		"this host runs %s but would boot %s", f->system,
 		strcmp(f->system, bl_facts_default(f)) != 0 ? bl_facts_default(f) : f->profile);
@@ -146,26 +268,70 @@ static bool drift(const struct bl_preflight *p)
 	return say(p, "boot default", false, remedy, text);
 }
 
+/* A script, as NixOS had it in Perl, or a program, as it has it in Rust. */
+static bool is_program(const char *system, const char *name)
+{
+	char head[4] = "";
+	bl_autofree char *path = bl_xprintf("%s/%s", system, name);
+	bl_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && access(path, X_OK) == 0 && read(fd, head, 4) == 4 &&
+	       (memcmp(head, "#!", 2) == 0 || memcmp(head, "\177ELF", 4) == 0);
+}
+
 static bool way_back(const struct bl_preflight *p)
 {
+	static const char *const tools[] = { "systemctl", "systemd-run", "nix-env" };
+	static const char remedy[] =
+		"the running system must have switch-to-configuration, systemd and Nix";
 	const char *old = p->facts->system;
-	bool ok = has_file(old, "bin/switch-to-configuration", X_OK) &&
-		  has_file(old, "sw/bin/systemctl", X_OK) &&
-		  has_file(old, "sw/bin/systemd-run", X_OK) &&
-		  has_file(old, "sw/bin/nix-env", X_OK);
-	return say(p, "way back", ok,
-		   "the running system must have switch-to-configuration, systemd and Nix",
-		   ok ? "the running system can be switched to"
-		      : "the running system lacks what a rollback needs");
+	if (!is_program(old, "bin/switch-to-configuration"))
+		return say(p, "way back", false, remedy,
+			   "the running system lacks what a rollback needs: "
+			   "bin/switch-to-configuration");
+	for (size_t i = 0; i < BL_COUNT(tools); i++) {
+		bl_autofree char *name = bl_xprintf("sw/bin/%s", tools[i]);
+		bl_autofree char *text =
+			bl_xprintf("the running system lacks what a rollback needs: %s", name);
+		if (!has_file(old, name, X_OK))
+			return say(p, "way back", false, remedy, text);
+	}
+	return say(p, "way back", true, "", "the running system can be switched to");
+}
+
+/* What a rollback is compared with; what is failed already is nobody's fault. */
+static bool baseline(const struct bl_preflight *p)
+{
+	static const struct bl_strv none = { 0 };
+	BL_AUTO(bl_snapshot) now = { 0 };
+	struct bl_err err = { 0 };
+	if (bl_snapshot_take(p->facts->system, p->sshd, &now, &err) < 0)
+		return say(p, "baseline", false, "look at systemd on the host", err.msg);
+	bl_autofree char *failed = bl_strv_missing(&now.failed, &none);
+	bl_autofree char *text = bl_xprintf("failed already, and no reason to go back: %s",
+					    failed ? failed : "");
+	return say(p, "baseline", true, "", failed ? text : "no unit is failed");
+}
+
+/* Who holds NixOS's lock is a deployment of ours mostly: then it is named. */
+static bool somebody_switches(const struct bl_preflight *p)
+{
+	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
+	uint64_t epoch = bl_txn_newest();
+	bl_autofree char *text = NULL;
+	if (epoch && bl_txn_open(epoch, &t, NULL) == 0 && !bl_txn_is_terminal(t.rec.state))
+		text = bl_xprintf("transaction %llu of %s is open (%s)",
+				  (unsigned long long)epoch, t.rec.owner ? t.rec.owner : "?",
+				  bl_txn_name(t.rec.state));
+	return say(p, "nobody else switches", false, "wait until it has ended",
+		   text ? text : "another switch-to-configuration is running");
 }
 
 static bool nobody_switches(const struct bl_preflight *p)
 {
 	bl_autofd int fd = open("/run/nixos/switch-to-configuration.lock", O_RDWR | O_CLOEXEC);
-	bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
-	return say(p, "nobody else switches", !held, "wait until it has ended",
-		   held ? "another switch-to-configuration is running"
-			: "no other switch is running");
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return somebody_switches(p);
+	return say(p, "nobody else switches", true, "", "no other switch is running");
 }
 
 /* While it boots, units that are new are not started and broken ones go unnoticed. */
@@ -219,6 +385,8 @@ static bool pre_switch(const struct bl_preflight *p)
 	if (r.status == 0 || unknown)
 		return say(p, "pre-switch check", true, "",
 			   unknown ? "this system has none" : "passed");
+	if (strcasestr(bl_buf_str(&r.out), "could not acquire lock"))
+		return somebody_switches(p);
 	return say(p, "pre-switch check", false,
 		   "fix what the check names, or deploy with a reboot", bl_buf_str(&r.out));
 }
@@ -237,25 +405,92 @@ static bool session(const struct bl_preflight *p)
 			     : "sshd does not greet at its own address");
 }
 
-size_t bl_preflight_run(const struct bl_preflight *p)
+/* What the next boot starts with: the new system's parameters when there is one. */
+static void coverage(const struct bl_preflight *p, struct asked *a)
+{
+	const char *next = p->system_new ? p->system_new : bl_facts_default(p->facts);
+	bl_autofree char *file = bl_xprintf("%s/kernel-params", next);
+	bl_autofree char *params = bl_slurp(file, 65536);
+	BL_AUTO(bl_buf) show = { 0 };
+	struct bl_coverage c;
+	if (answer(a, &show) != 0)
+		bl_buf_clear(&show);
+	bl_coverage_read("", bl_buf_str(&show), params ? params : "", &c);
+	bl_coverage_judge(&c, &p->items);
+}
+
+/* What will be done to this host, and whether it can be. */
+static bool strategy(const struct bl_preflight *p)
+{
+	bl_autofree char *remark = NULL;
+	const char *remedy = "";
+	struct bl_err err = { 0 };
+	enum bl_strategy s = bl_strategy_resolve(p->plan, p->facts->booted, p->facts->system,
+						 p->system_new, &remark);
+	if (bl_strategy_boots(s) &&
+	    bl_trial_check(p->facts, p->system_new, s, &remedy, &err) < 0) {
+		bl_autofree char *text = bl_xprintf("%s: %s", bl_strategy_name(s), err.msg);
+		return say(p, "strategy", false, remedy, text);
+	}
+	bl_autofree char *text = bl_xprintf("%s%s%s", bl_strategy_name(s), remark ? "; " : "",
+					    remark ? remark : "");
+	return say(p, "strategy", true, "", text);
+}
+
+/* What is to be known of NEW before it may run here. */
+static size_t look_at_new(const struct bl_preflight *p, struct asked *validity)
 {
 	size_t failed = 0;
-	pid_t asked = ask_validity(p);
 	bool whole = complete(p);
+	failed += !whole;
+	if (whole) {
+		failed += !architecture(p);
+		failed += !pre_switch(p);
+		failed += !strategy(p);
+	}
+	return failed + !valid(p, validity);
+}
+
+size_t bl_preflight_run(const struct bl_preflight *p)
+{
+	static const char *const show[] = { BL_COVERAGE_SHOW, NULL };
+	static const char *const run[] = { "--quiet", "--wait", "--collect", "true", NULL };
+	static const char *const ping[] = { "--timeout=10",
+					    "call",
+					    "org.freedesktop.systemd1",
+					    "/org/freedesktop/systemd1",
+					    "org.freedesktop.DBus.Peer",
+					    "Ping",
+					    NULL };
+	const char *const check[] = { "--check-validity", p->system_new, NULL };
+	size_t failed = 0;
+	/* these take their time to start */
+	struct asked validity = { .pid = -1, .out = -1 };
+	struct asked runs = ask(p, "systemd-run", run);
+	struct asked bus = ask(p, "busctl", ping);
+	struct asked watchdogs = ask(p, "systemctl", show);
+	if (p->system_new)
+		validity = ask(p, "nix-store", check);
+	failed += !nothing_open(p);
 	failed += !state_dir(p);
 	failed += !space_at(p, BL_AGENT_DIR, 16 * MIB);
 	failed += !space_at(p, "/nix/store", 16 * MIB);
-	failed += !space_at(p, "/boot", 8 * MIB);
-	failed += !whole;
+	failed += !boot_space(p);
 	failed += !drift(p);
 	failed += !way_back(p);
 	failed += !nobody_switches(p);
 	failed += !has_booted(p);
+	failed +=
+		!works(p, "bus", &bus, "systemd answers over D-Bus",
+		       "look at dbus.service on the host: nothing can be switched without it");
+	failed +=
+		!works(p, "systemd-run", &runs, "starts units",
+		       "look why systemd starts no transient units: nothing else can guard the "
+		       "switch");
 	failed += !session(p);
-	if (whole) {
-		failed += !architecture(p);
-		failed += !pre_switch(p);
-	}
-	failed += !valid(p, asked);
+	failed += !baseline(p);
+	if (p->system_new)
+		failed += look_at_new(p, &validity);
+	coverage(p, &watchdogs);
 	return failed;
 }

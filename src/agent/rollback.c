@@ -4,7 +4,10 @@
 #include "agent/activation.h"
 #include "agent/commit.h"
 #include "agent/point.h"
+#include "agent/reboot.h"
+#include "agent/trial.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 
 #include <arpa/inet.h>
@@ -12,14 +15,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define VERIFY_MS   60000
-#define SHUTDOWN_MS 90000
 #define LOCK_MS     20000
+#define DEAF_MS     15000
 #define REBOOTS_MAX 3
 #define SYSTEMD_BUS "/run/dbus/system_bus_socket"
 
@@ -189,9 +191,51 @@ static bool went_through(int status)
 	return status == 0 || status == 2 || status == 3 || status == 4;
 }
 
+static bool booted_new(const struct bl_job *job)
+{
+	bl_autofree char *booted = bl_realpath("/run/booted-system");
+	return booted && strcmp(booted, job->txn.rec.system_new) == 0 &&
+	       strcmp(job->txn.rec.system_new, job->txn.rec.system_old) != 0;
+}
+
+/* With these strategies OLD is left by a boot alone: where it runs, nothing was activated. */
+static bool never_left(const struct bl_job *job)
+{
+	return (job->plan.strategy == BL_STRATEGY_BOOT ||
+		job->plan.strategy == BL_STRATEGY_KEXEC ||
+		job->plan.strategy == BL_STRATEGY_UNGUARDED) &&
+	       bl_job_runs(job->txn.rec.system_old);
+}
+
+/* A PID 1 that crashed stands still, and everything that asks it with it. */
+static bool systemd_answers(const struct bl_job *job)
+{
+	const char *const args[] = { "show", "-p", "Version", "--value", NULL };
+	BL_AUTO(bl_child_result) r = { 0 };
+	return bl_tool_run_ticking(job->txn.rec.system_old, "systemctl", args, DEAF_MS,
+				   job->tick, job->ctx, &r, NULL) < 0 ||
+	       r.status == 0;
+}
+
 enum bl_txn_event bl_rollback(struct bl_job *job)
 {
+	bl_trial_leave(job);
+	bl_point("trial-left");
+	if (never_left(job))
+		return BL_EV_OLD_RUNS;
+	if (!systemd_answers(job)) {
+		bl_txn_remark(&job->txn, "systemd did not answer");
+		return bl_rollback_reboot(job, BL_REBOOT_FORCED);
+	}
+	/* what OLD's kernel and stage 1 set up cannot be had by switching */
+	if (booted_new(job))
+		return bl_rollback_reboot(job, BL_REBOOT_NORMAL);
 	for (int attempt = 0; attempt < 2; attempt++) {
+		if (attempt == 1 && job->have_before) {
+			bl_job_say(job, "putting units, addresses and routes back by hand");
+			bl_snapshot_restore(job->txn.rec.system_old, &job->before);
+			bl_point("restored");
+		}
 		if (third_party(job))
 			return BL_EV_THIRD_PARTY;
 		int status = activate_old_patiently(job);
@@ -207,7 +251,7 @@ enum bl_txn_event bl_rollback(struct bl_job *job)
 		tell_units(job);
 		return BL_EV_OLD_RUNS;
 	}
-	return bl_rollback_reboot(job);
+	return bl_rollback_reboot(job, BL_REBOOT_NORMAL);
 }
 
 static bool default_is_old(struct bl_job *job)
@@ -221,7 +265,7 @@ static bool default_is_old(struct bl_job *job)
 	return !job->txn.broken && bl_commit_undo(job) == BL_EV_COMMIT_UNDONE;
 }
 
-enum bl_txn_event bl_rollback_reboot(struct bl_job *job)
+enum bl_txn_event bl_rollback_reboot(struct bl_job *job, enum bl_reboot how)
 {
 	struct bl_record *r = &job->txn.rec;
 	if (r->reboots >= REBOOTS_MAX) {
@@ -237,16 +281,6 @@ enum bl_txn_event bl_rollback_reboot(struct bl_job *job)
 	if (bl_txn_save(&job->txn, true, NULL) < 0)
 		bl_log(BL_LOG_ERR, "the reboot could not be recorded");
 	bl_job_say(job, "rebooting into %s", r->system_old);
-	/* -i: no inhibitor may stand in the way */
-	const char *const args[] = { "reboot", "-i", "--no-wall", NULL };
-	BL_AUTO(bl_child_result) res = { 0 };
-	if (bl_tool_run(r->system_old, "systemctl", args, 15000, &res, NULL) < 0)
-		bl_log(BL_LOG_ERR, "systemctl reboot cannot be run");
-	for (int64_t end = bl_now_boot_ns() + SHUTDOWN_MS * BL_NS_PER_MS;
-	     bl_now_boot_ns() < end;)
-		job->tick(job->ctx);
-	/* the orderly way hangs: no PID 1 involved any more */
-	sync();
-	reboot(RB_AUTOBOOT);
+	bl_reboot(job, how);
 	return BL_EV_GIVE_UP;
 }

@@ -7,7 +7,9 @@
 #include "agent/point.h"
 #include "agent/preflight.h"
 #include "agent/snapshot.h"
+#include "agent/strategy.h"
 #include "agent/system.h"
+#include "agent/trial.h"
 #include "agent/txn.h"
 #include "agent/unit.h"
 #include "base/clock.h"
@@ -190,12 +192,13 @@ static int take_key(const struct bl_kv *kv, uint8_t key[BL_KEY_LEN], struct bl_e
 	return bl_unhex(bl_kv_str(kv, "key"), key, BL_KEY_LEN, err);
 }
 
-static void say_item(void *ctx BL_UNUSED, const char *name, bool ok, const char *text,
-		     const char *remedy)
+static void say_item(void *ctx BL_UNUSED, const char *name, enum bl_item_level level,
+		     const char *text, const char *remedy)
 {
 	BL_AUTO(bl_kv) kv = { 0 };
 	bl_kv_set(&kv, "item", name);
-	bl_kv_set(&kv, "ok", ok ? "1" : "0");
+	bl_kv_set(&kv, "ok", level == BL_ITEM_FAILED ? "0" : "1");
+	bl_kv_set(&kv, "warning", level == BL_ITEM_WARNING ? "1" : "0");
 	bl_kv_set(&kv, "text", text);
 	bl_kv_set(&kv, "remedy", remedy);
 	/* who has gone does not need it */
@@ -222,20 +225,29 @@ static int do_preflight(struct serve *s, const struct bl_kv *kv)
 	if (take_key(kv, key, &err) < 0 ||
 	    bl_proof_check(key, &s->challenge, bl_kv_str(kv, "proof"), &err) < 0)
 		return refuse(err.msg, "use the same version of belay on both ends");
-	if (bl_store_path_check(new, "system", &err) < 0)
+	/* whoever only looks need not have a system, nor need it be here already */
+	bool look = bl_kv_bool(kv, "look");
+	if ((!look || *new) && bl_store_path_check(new, "system", &err) < 0)
 		return refuse(err.msg, "deploy a NixOS toplevel");
 	if (bl_facts_read(&facts, &err) < 0)
 		return refuse(err.msg, "belay deploys to NixOS hosts only");
+	BL_AUTO(bl_plan) plan = { 0 };
+	if (bl_plan_read(kv, &plan, &err) < 0)
+		return refuse(err.msg, "use the same version of belay on both ends");
+	bool with_new = !look || (*new &&bl_preflight_is_valid(facts.system, new));
+	say_item(NULL, "rehearsal", BL_ITEM_OK,
+		 "the way of the confirmation is open, as root and without a terminal", "");
 	struct bl_preflight p = {
-		.system_new = new,
+		.system_new = with_new ? new : NULL,
+		.plan = &plan,
 		.facts = &facts,
 		.sshd = sshd,
 		.force_drift = bl_kv_bool(kv, "force_drift"),
-		.item = say_item,
+		.items = { .put = say_item },
 	};
 	if (bl_preflight_run(&p) > 0)
 		return refuse("the preflight failed", "");
-	s->rehearsed = true;
+	s->rehearsed = !look;
 	return reply(BL_MSG_OK, NULL);
 }
 
@@ -264,7 +276,12 @@ static int nothing_open(struct bl_err *err)
 {
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
 	uint64_t epoch = bl_txn_newest();
-	if (epoch == 0 || bl_txn_open(epoch, &t, NULL) < 0 || bl_txn_is_terminal(t.rec.state))
+	if (epoch == 0 || bl_txn_open(epoch, &t, NULL) < 0)
+		return 0;
+	if (t.rec.state == BL_TXN_STUCK)
+		return bl_err_set(err, BL_E_REFUSED, "transaction %llu is STUCK: %s",
+				  (unsigned long long)epoch, t.rec.reason);
+	if (bl_txn_is_terminal(t.rec.state))
 		return 0;
 	return bl_err_set(err, BL_E_REFUSED, "transaction %llu of %s is open (%s)",
 			  (unsigned long long)epoch, t.rec.owner ? t.rec.owner : "?",
@@ -287,7 +304,6 @@ static void fill_record(const struct bl_kv *kv, const struct bl_facts *f, const 
 	bl_replace_str(&r->boot_id, bl_boot_id());
 	bl_replace_str(&r->system_old, f->system);
 	bl_replace_str(&r->system_new, bl_kv_str(kv, "new"));
-	bl_replace_str(&r->boot_default, bl_facts_default(f));
 	bl_replace_str(&r->sshd, sshd);
 	bl_replace_str(&r->reason, "");
 	bl_replace_str(&r->remark, "");
@@ -297,7 +313,6 @@ static void fill_record(const struct bl_kv *kv, const struct bl_facts *f, const 
 	r->commit_ms = bl_point_ms("commit_ms", limit_of(kv, "commit_ms", 180000));
 	r->rollback_ms = r->activate_ms * 2 > 60000 ? r->activate_ms * 2 : 60000;
 	r->rollback_ms = bl_point_ms("rollback_ms", r->rollback_ms);
-	r->ignore_units = bl_kv_bool(kv, "ignore_units");
 	/* whoever takes it up later than this does not begin it any more */
 	r->deadline_boot_ns = bl_now_boot_ns() + 60 * BL_NS_PER_S;
 }
@@ -335,20 +350,31 @@ static int take_snapshot(const struct bl_txn *t, const char *system, struct bl_e
 {
 	struct bl_snapshot before = { 0 };
 	int rc = bl_snapshot_take(system, t->rec.sshd, &before, err);
+	bl_snapshot_take_means(system, &before);
 	if (rc == 0)
 		rc = bl_snapshot_save(&before, t->dir_fd, err);
 	bl_snapshot_free(&before);
 	return rc;
 }
 
+/* The windows in which it goes forward: hook, activation, checks, confirmation. */
+static uint64_t forward_ms(const struct bl_record *r, const struct bl_plan *plan)
+{
+	uint64_t hook = *plan->pre_activate ? (uint64_t)r->activate_ms + 10000 : 0;
+	return hook + r->activate_ms + 10000 + bl_plan_checks_ms(plan) + r->confirm_ms;
+}
+
 /* Keeper and deadman, side by side: whichever is there first can end what the other is to end.
  */
-static int launch(struct bl_txn *t, const char *system, struct bl_err *err)
+static int launch(struct bl_txn *t, const struct bl_plan *plan, const char *system,
+		  struct bl_err *err)
 {
 	struct bl_record *r = &t->rec;
 	bl_autofree char *log = bl_xprintf("%s/agent.log", t->dir);
-	/* two windows, a kill, and what the machine needs besides */
-	int64_t dead_ms = (int64_t)r->activate_ms + r->confirm_ms + 10000 + 20000;
+	/* the windows, their kills, and what the machine needs besides */
+	int64_t dead_ms = (int64_t)forward_ms(r, plan) + 20000;
+	if (bl_strategy_boots(plan->strategy))
+		dead_ms += 2 * (int64_t)r->commit_ms;
 	pid_t deadman = -1;
 	if (take_snapshot(t, system, err) < 0)
 		return -1;
@@ -362,7 +388,7 @@ static int launch(struct bl_txn *t, const char *system, struct bl_err *err)
 		return rc;
 	/* a keeper that nobody watches is not to go on */
 	*err = no_deadman;
-	if (bl_confirm_abort(r->epoch, NULL) < 0)
+	if (bl_confirm_abort(r->epoch, "", NULL) < 0)
 		bl_log(BL_LOG_ERR, "%s; and it cannot be stopped", err->msg);
 	return -1;
 }
@@ -385,9 +411,13 @@ static int start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 {
 	BL_AUTO(bl_facts) facts = { 0 };
 	BL_AUTO(bl_record) rec = { 0 };
+	BL_AUTO(bl_plan) plan = { 0 };
 	bl_autofd int lock = -1;
 	uint8_t key[BL_KEY_LEN];
 	bl_autofree char *self = own_path();
+	bl_autofree char *unproven = NULL;
+	if (bl_plan_read(kv, &plan, err) < 0)
+		return -1;
 	if (!self)
 		return bl_err_set(err, BL_E_REFUSED, "the agent does not run from the store");
 	if (take_key(kv, key, err) < 0 || bl_agent_dirs(err) < 0 || lock_soon(&lock, err) < 0 ||
@@ -402,17 +432,21 @@ static int start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 			return -1;
 	}
 	fill_record(kv, &facts, self, &rec);
+	plan.strategy = bl_strategy_resolve(&plan, facts.booted, facts.system,
+					    bl_kv_str(kv, "new"), &unproven);
+	if (unproven)
+		bl_replace_str(&rec.remark, unproven);
 	/* the store on disk before anything refers to it: Nix does not flush what it writes,
 	 * and nobody watches the clock yet */
 	if (bl_sync_fs("/nix/store", err) < 0)
 		return -1;
-	int rc = bl_txn_create(&rec, key, out, err);
+	int rc = bl_txn_create(&rec, &plan, key, out, err);
 	explicit_bzero(key, sizeof(key));
 	if (rc < 0)
 		return -1;
 	/* the open record keeps others out from here on; the keeper takes the lock */
 	bl_closep(&lock);
-	rc = launch(out, facts.system, err);
+	rc = launch(out, &plan, facts.system, err);
 	/* too slow to answer, or somebody's look took it up first: it runs, and that is what
 	 * counts */
 	if (rc < 0 && bl_unit_is_alive(facts.system, out->rec.epoch))
@@ -438,11 +472,20 @@ static int do_start(struct serve *s, const struct bl_kv *kv)
 	if (start(kv, &t, &err) < 0)
 		return refuse(err.msg, "nothing was changed; `belay status` shows the host");
 	const struct bl_record *r = &t.rec;
-	/* activation, its kill, the wait, a commit and its undoing, two rollbacks with their
-	 * checks, a shutdown and a boot */
-	uint64_t bound = (uint64_t)r->activate_ms + 10000 + r->confirm_ms +
-			 2 * (uint64_t)r->commit_ms + 2 * ((uint64_t)r->rollback_ms + 60000) +
-			 90000 + 180000;
+	BL_AUTO(bl_plan) plan = { 0 };
+	if (bl_txn_plan_load(&t, &plan, &err) < 0)
+		return refuse(err.msg, "`belay status` shows the host");
+	/* all windows, a commit and its undoing, two rollbacks with their checks and the hook
+	 * behind them, a shutdown and a boot */
+	uint64_t bound = forward_ms(r, &plan) + 2 * (uint64_t)r->commit_ms +
+			 2 * ((uint64_t)r->rollback_ms + 60000) +
+			 (*plan.post_rollback ? (uint64_t)r->activate_ms + 10000 : 0) + 90000 +
+			 180000;
+	/* the trial's preparation, its shutdown, the boot with its own checks, and another one
+	 * to leave it */
+	if (bl_strategy_boots(plan.strategy))
+		bound += (uint64_t)r->commit_ms + 2 * 90000 + plan.boot_ms +
+			 bl_plan_checks_ms(&plan) + 180000;
 	bl_kv_set_u64(&ok, "epoch", r->epoch);
 	bl_kv_set_u64(&ok, "bound_ms", bound);
 	if (reply(BL_MSG_OK, &ok) < 0)
@@ -515,7 +558,8 @@ static bool listen_once(uint64_t epoch, struct bl_buf *in)
 		if (rc <= 0)
 			return rc == 0;
 		bl_buf_drop(in, used);
-		if (m.type == BL_MSG_ABORT && bl_confirm_abort(epoch, &err) < 0 &&
+		if (m.type == BL_MSG_ABORT &&
+		    bl_confirm_abort(epoch, bl_kv_str(&m.kv, "reason"), &err) < 0 &&
 		    refuse(err.msg, "") < 0)
 			return false;
 	}
@@ -587,19 +631,43 @@ static int do_log(uint64_t epoch)
 	return rc < 0 ? rc : reply(BL_MSG_OK, NULL);
 }
 
-static int do_abort(uint64_t epoch)
+/* Somebody mended the host: what runs must be what boots before it is deployed to again. */
+static int settle(struct bl_txn *t)
+{
+	BL_AUTO(bl_facts) f = { 0 };
+	struct bl_err err = { 0 };
+	bl_autofd int lock = -1;
+	if (bl_facts_read(&f, &err) < 0 || bl_txn_lock(false, NULL, NULL, &lock, &err) < 0)
+		return refuse(err.msg, "");
+	if (f.loader_problem[0] || bl_preflight_drifted(&f)) {
+		bl_autofree char *text = bl_xprintf(
+			"it is STUCK: it runs %s and would boot %s", f.system,
+			f.loader_problem[0] ? f.loader_problem : bl_facts_default(&f));
+		return refuse(text, "make the running system the boot default first");
+	}
+	bl_txn_remark(t, "settled by a person");
+	t->rec.state = BL_TXN_SUPERSEDED;
+	if (bl_txn_save(t, true, &err) < 0)
+		return refuse(err.msg, "make room on the host's disk");
+	bl_keeper_clean(t);
+	return reply(BL_MSG_OK, NULL);
+}
+
+static int do_abort(uint64_t epoch, const char *reason)
 {
 	struct bl_err err = { 0 };
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
 	if (epoch == 0 || bl_txn_open(epoch, &t, NULL) < 0)
 		return refuse("there is no transaction to stop", "");
+	if (t.rec.state == BL_TXN_STUCK)
+		return settle(&t);
 	if (bl_txn_is_terminal(t.rec.state)) {
 		bl_autofree char *text =
 			bl_xprintf("transaction %llu has ended: %s", (unsigned long long)epoch,
 				   bl_txn_name(t.rec.state));
 		return refuse(text, "to go back to an older system, deploy it");
 	}
-	if (bl_confirm_abort(epoch, &err) < 0)
+	if (bl_confirm_abort(epoch, reason, &err) < 0)
 		return refuse(err.msg, "`belay status` shows what the host does");
 	return reply(BL_MSG_OK, NULL);
 }
@@ -615,7 +683,7 @@ static int handle(struct serve *s, const struct bl_msg *m)
 	case BL_MSG_STATUS:
 		return say_state(epoch);
 	case BL_MSG_ABORT:
-		return do_abort(epoch);
+		return do_abort(epoch, bl_kv_str(&m->kv, "reason"));
 	case BL_MSG_LOG:
 		return do_log(epoch);
 	case BL_MSG_HELLO:

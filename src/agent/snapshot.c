@@ -4,6 +4,7 @@
 #include "agent/system.h"
 #include "base/file.h"
 #include "base/kv.h"
+#include "base/log.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
@@ -171,6 +172,8 @@ static const struct {
 	{ "address", offsetof(struct bl_snapshot, addresses) },
 	{ "own", offsetof(struct bl_snapshot, own) },
 	{ "route", offsetof(struct bl_snapshot, routes) },
+	{ "active", offsetof(struct bl_snapshot, active) },
+	{ "restore", offsetof(struct bl_snapshot, restore) },
 };
 
 int bl_snapshot_save(const struct bl_snapshot *s, int dir_fd, struct bl_err *err)
@@ -210,6 +213,154 @@ void bl_snapshot_free(struct bl_snapshot *s)
 	bl_strv_free(&s->addresses);
 	bl_strv_free(&s->own);
 	bl_strv_free(&s->routes);
+	bl_strv_free(&s->active);
+	bl_strv_free(&s->restore);
+}
+
+/* --- the means to put it back --- */
+
+static char *output_of(const char *system, const char *tool, const char *const *args)
+{
+	BL_AUTO(bl_child_result) r = { 0 };
+	if (bl_tool_run(system, tool, args, SYSTEMCTL_MS, &r, NULL) < 0 || r.status != 0)
+		return bl_xstrdup("");
+	return bl_xstrdup(bl_buf_str(&r.out));
+}
+
+/* Units of sessions and of ours come and go with those. */
+static bool is_lasting(const char *unit)
+{
+	static const char *const passing[] = { "belay-", "user@", "user-runtime-dir@", "run-" };
+	for (size_t i = 0; i < BL_COUNT(passing); i++)
+		if (bl_starts_with(unit, passing[i]))
+			return false;
+	return true;
+}
+
+static void active_units(const char *system, struct bl_strv *out)
+{
+	const char *const args[] = { "list-units",
+				     "--state=active",
+				     "--type=service,socket,timer,path,target",
+				     "--plain",
+				     "--no-legend",
+				     "--full",
+				     "--no-pager",
+				     NULL };
+	bl_autofree char *text = output_of(system, "systemctl", args);
+	BL_AUTO(bl_strv) lines = { 0 };
+	bl_strv_split(&lines, text, '\n');
+	for (size_t i = 0; i < lines.n; i++) {
+		char *w[1] = { NULL };
+		if (words_of(lines.items[i], w, 1) == 1 && is_lasting(w[0]))
+			bl_strv_add(out, w[0]);
+	}
+}
+
+void bl_restore_address(const char *line, struct bl_strv *out)
+{
+	/* "2: eth0    inet 10.0.0.1/24 brd 10.0.0.255 scope global eth0 ..." */
+	bl_autofree char *copy = bl_xstrdup(line);
+	char *w[4] = { NULL };
+	if (words_of(copy, w, 4) == 4 && bl_starts_with(w[2], "inet"))
+		bl_strv_addf(out, "addr replace %s dev %s", w[3], w[1]);
+}
+
+void bl_restore_route(const char *family, const char *line, struct bl_strv *out)
+{
+	/* what routers announce comes back by itself, and has a lifetime */
+	if (strstr(line, "proto ra") || strstr(line, "proto kernel") ||
+	    !bl_starts_with(line, "default"))
+		return;
+	size_t n = strlen(line);
+	while (n > 0 && line[n - 1] == ' ')
+		n--;
+	if (n > 9 && strncmp(line + n - 9, " linkdown", 9) == 0)
+		n -= 9;
+	bl_strv_addf(out, "%s route replace %.*s", family, (int)n, line);
+}
+
+static void each_line(const char *text, const char *family, struct bl_strv *out)
+{
+	BL_AUTO(bl_strv) lines = { 0 };
+	bl_strv_split(&lines, text, '\n');
+	for (size_t i = 0; i < lines.n; i++) {
+		if (family)
+			bl_restore_route(family, lines.items[i], out);
+		else
+			bl_restore_address(lines.items[i], out);
+	}
+}
+
+static void take_restore(const char *system, struct bl_strv *out)
+{
+	const char *const addresses[] = { "-o", "addr", "show", "scope", "global", NULL };
+	bl_autofree char *text = output_of(system, "ip", addresses);
+	each_line(text, NULL, out);
+	static const char *const families[] = { "-4", "-6" };
+	for (size_t i = 0; i < BL_COUNT(families); i++) {
+		const char *const routes[] = { families[i], "route", "show", "default", NULL };
+		bl_autofree char *lines = output_of(system, "ip", routes);
+		each_line(lines, families[i], out);
+	}
+}
+
+void bl_snapshot_take_means(const char *system, struct bl_snapshot *s)
+{
+	active_units(system, &s->active);
+	take_restore(system, &s->restore);
+}
+
+static void run_ip(const char *system, const char *line)
+{
+	BL_AUTO(bl_child_result) r = { 0 };
+	bl_autofree char *copy = bl_xstrdup(line);
+	char *words[30] = { NULL };
+	words_of(copy, words, BL_COUNT(words) - 1);
+	if (bl_tool_run(system, "ip", (const char *const *)words, SYSTEMCTL_MS, &r, NULL) < 0 ||
+	    r.status != 0)
+		bl_log(BL_LOG_WARN, "ip %s: %s", line, bl_buf_str(&r.err));
+}
+
+#define UNITS_AT_ONCE 20
+
+static void start_units(const char *system, const struct bl_strv *units)
+{
+	for (size_t i = 0; i < units->n; i += UNITS_AT_ONCE) {
+		const char *args[UNITS_AT_ONCE + 3] = { "start", "--no-block" };
+		for (size_t k = 0; k < UNITS_AT_ONCE && i + k < units->n; k++)
+			args[k + 2] = units->items[i + k];
+		BL_AUTO(bl_child_result) r = { 0 };
+		if (bl_tool_run(system, "systemctl", args, SYSTEMCTL_MS, &r, NULL) < 0)
+			bl_log(BL_LOG_WARN, "systemctl start does not work");
+	}
+}
+
+void bl_snapshot_restore(const char *system, const struct bl_snapshot *before)
+{
+	BL_AUTO(bl_snapshot) now = { 0 };
+	BL_AUTO(bl_strv) start = { 0 };
+	BL_AUTO(bl_child_result) r = { 0 };
+	const char *const reload[] = { "daemon-reload", NULL };
+	if (bl_tool_run(system, "systemctl", reload, SYSTEMCTL_MS, &r, NULL) < 0)
+		bl_log(BL_LOG_WARN, "systemctl daemon-reload does not work");
+	bl_snapshot_take_means(system, &now);
+	for (size_t i = 0; i < now.restore.n; i++) {
+		const char *line = now.restore.items[i];
+		const char *route = strstr(line, "route replace");
+		if (!route || bl_strv_has(&before->restore, line))
+			continue;
+		bl_autofree char *del = bl_xprintf("%.*sroute del%s", (int)(route - line), line,
+						   route + strlen("route replace"));
+		run_ip(system, del);
+	}
+	for (size_t i = 0; i < before->restore.n; i++)
+		if (!bl_strv_has(&now.restore, before->restore.items[i]))
+			run_ip(system, before->restore.items[i]);
+	for (size_t i = 0; i < before->active.n; i++)
+		if (!bl_strv_has(&now.active, before->active.items[i]))
+			bl_strv_add(&start, before->active.items[i]);
+	start_units(system, &start);
 }
 
 char *bl_strv_missing(const struct bl_strv *want, const struct bl_strv *have)

@@ -11,6 +11,9 @@ struct bl_snapshot {
 	struct bl_strv addresses; /* "eth0 10.0.0.1", on interfaces that lead to others */
 	struct bl_strv own;       /* of these, the one that the deployer came in on */
 	struct bl_strv routes;    /* default routes, "eth0 0100000a" */
+	/* to put it back by hand where OLD's own activation did not */
+	struct bl_strv active;  /* units that were up */
+	struct bl_strv restore; /* arguments of ip(8): "route replace default via ..." */
 };
 
 /*
@@ -20,6 +23,16 @@ struct bl_snapshot {
  */
 int bl_snapshot_take(const char *system, const char *sshd, struct bl_snapshot *out,
 		     struct bl_err *err) BL_MUST_CHECK;
+/* Adds what bl_snapshot_restore needs; a host without ip(8) gets less. */
+void bl_snapshot_take_means(const char *system, struct bl_snapshot *s);
+/*
+ * Rung R2: systemd reads its units again; addresses and default routes of @before are put back,
+ * default routes that came since are deleted, units that were up are started.
+ */
+void bl_snapshot_restore(const char *system, const struct bl_snapshot *before);
+/* Pure: lines of `ip -o addr` and `ip route show default` as arguments that bring them back. */
+void bl_restore_address(const char *line, struct bl_strv *out);
+void bl_restore_route(const char *family, const char *line, struct bl_strv *out);
 /* Only the units. */
 int bl_failed_units(const char *system, struct bl_strv *out, struct bl_err *err) BL_MUST_CHECK;
 int bl_snapshot_save(const struct bl_snapshot *s, int dir_fd, struct bl_err *err) BL_MUST_CHECK;

@@ -5,9 +5,11 @@
 #include "base/str.h"
 #include "store/path.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int read_system(const char *link, char **out, struct bl_err *err)
 {
@@ -68,8 +70,23 @@ const char *bl_facts_default(const struct bl_facts *f)
 	return f->boot_default[0] ? f->boot_default : f->profile;
 }
 
+/* In /run, so it lasts as long as the boot that it is about. */
+#define KEXEC_MARK "/run/belay/kexec"
+
+bool bl_facts_boot_proven(const struct bl_facts *f)
+{
+	return strcmp(f->booted, bl_facts_default(f)) == 0 && !f->loader_problem[0] &&
+	       access(KEXEC_MARK, F_OK) < 0;
+}
+
+void bl_facts_mark_kexec(void)
+{
+	bl_autofd int fd BL_UNUSED = open(KEXEC_MARK, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+}
+
 void bl_facts_tell(const struct bl_facts *f, struct bl_kv *out)
 {
+	bl_kv_set(out, "boot_proven", bl_facts_boot_proven(f) ? "1" : "0");
 	bl_kv_set(out, "system", f->system);
 	bl_kv_set(out, "booted", f->booted);
 	bl_kv_set(out, "profile", f->profile);

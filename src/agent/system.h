@@ -26,6 +26,12 @@ int bl_facts_read(struct bl_facts *out, struct bl_err *err) BL_MUST_CHECK;
 void bl_facts_free(struct bl_facts *f);
 /* What a power cycle would start: the loader's default, the profile where none can be read. */
 const char *bl_facts_default(const struct bl_facts *f);
+/*
+ * Whether this very boot proves that the boot default boots: it is what was booted, and by the
+ * boot loader, not by kexec.
+ */
+bool bl_facts_boot_proven(const struct bl_facts *f);
+void bl_facts_mark_kexec(void);
 void bl_facts_tell(const struct bl_facts *f, struct bl_kv *out);
 
 /* The number N of a profile link "system-N-link"; 0 when it is not one. */

@@ -20,6 +20,7 @@
 
 #define RESERVE_SIZE (64UL * 1024)
 #define KEEP_FOLDERS 20
+#define PLAN_MAX     (1024UL * 1024)
 
 int bl_agent_dirs(struct bl_err *err)
 {
@@ -83,6 +84,21 @@ uint64_t bl_txn_newest(void)
 	return newest;
 }
 
+uint64_t bl_txn_newest_known(void)
+{
+	uint64_t newest = bl_txn_newest();
+	DIR *d = newest ? NULL : opendir(BL_ROOTS_DIR);
+	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+		uint64_t n = 0;
+		if (bl_starts_with(e->d_name, "new-") &&
+		    bl_parse_u64(e->d_name + 4, 1, UINT64_MAX, &n, NULL) == 0)
+			keep_highest(n, &newest);
+	}
+	if (d)
+		closedir(d);
+	return newest;
+}
+
 uint64_t bl_txn_last_epoch(void)
 {
 	bl_autofree char *text = bl_slurp(BL_AGENT_DIR "/epoch", 32);
@@ -127,8 +143,7 @@ static void from_roots(struct bl_record *rec, uint64_t epoch)
 	rec->state = BL_TXN_NONE;
 	rec->rollback_ms = 300000;
 	rec->commit_ms = 180000;
-	bl_replace_str(&rec->boot_id, bl_boot_id());
-	bl_replace_str(&rec->boot_default, "");
+	bl_replace_str(&rec->boot_id, "");
 	bl_replace_str(&rec->reason, "");
 	bl_replace_str(&rec->remark, "");
 	bl_replace_str(&rec->sshd, "");
@@ -173,6 +188,14 @@ int bl_txn_open(uint64_t epoch, struct bl_txn *out, struct bl_err *err)
 	*out = t;
 	t = (struct bl_txn){ .dir_fd = -1 };
 	return 0;
+}
+
+int bl_txn_open_lost(uint64_t epoch, struct bl_txn *out, struct bl_err *err)
+{
+	bl_autofree char *dir = bl_xprintf(BL_AGENT_DIR "/txn/%llu", (unsigned long long)epoch);
+	if (bl_mkdirs(dir, 0700, err) < 0)
+		return -1;
+	return bl_txn_open(epoch, out, err);
 }
 
 void bl_txn_close(struct bl_txn *t)
@@ -339,8 +362,8 @@ static int set_roots(const struct bl_record *rec, struct bl_err *err)
 	return bl_sync_dir(BL_ROOTS_DIR, err);
 }
 
-int bl_txn_create(struct bl_record *rec, const uint8_t key[BL_KEY_LEN], struct bl_txn *out,
-		  struct bl_err *err)
+int bl_txn_create(struct bl_record *rec, const struct bl_plan *plan,
+		  const uint8_t key[BL_KEY_LEN], struct bl_txn *out, struct bl_err *err)
 {
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
 	rec->epoch = bl_txn_last_epoch() + 1;
@@ -354,7 +377,7 @@ int bl_txn_create(struct bl_record *rec, const uint8_t key[BL_KEY_LEN], struct b
 	if (mkdir(t.dir, 0700) < 0)
 		return bl_err_sys(err, errno, "make folder %s", t.dir);
 	if (set_roots(rec, err) < 0 || bl_open_dir(t.dir, &t.dir_fd, err) < 0 ||
-	    write_key(&t, key, err) < 0)
+	    write_key(&t, key, err) < 0 || bl_txn_plan_save(&t, plan, err) < 0)
 		return -1;
 	rec->state = BL_TXN_PREPARED;
 	t.rec = *rec;
@@ -363,6 +386,26 @@ int bl_txn_create(struct bl_record *rec, const uint8_t key[BL_KEY_LEN], struct b
 		return -1;
 	*out = t;
 	t = (struct bl_txn){ .dir_fd = -1 };
+	return 0;
+}
+
+int bl_txn_plan_save(const struct bl_txn *t, const struct bl_plan *plan, struct bl_err *err)
+{
+	BL_AUTO(bl_kv) kv = { 0 };
+	BL_AUTO(bl_buf) text = { 0 };
+	bl_plan_tell(plan, &kv);
+	bl_kv_encode(&kv, &text);
+	return bl_write_file_at(t->dir_fd, "plan", 0600, bl_buf_str(&text), text.len, err);
+}
+
+int bl_txn_plan_load(const struct bl_txn *t, struct bl_plan *out, struct bl_err *err)
+{
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_autofree char *text = NULL;
+	size_t len = 0;
+	if (bl_read_file_at(t->dir_fd, "plan", PLAN_MAX, &text, &len, err) < 0 ||
+	    bl_kv_decode(text, len, &kv, err) < 0 || bl_plan_read(&kv, out, err) < 0)
+		return bl_err_wrap(err, "plan");
 	return 0;
 }
 
@@ -405,7 +448,8 @@ void bl_txn_tell(const struct bl_txn *t, struct bl_kv *out)
 	bl_kv_set(out, "remark", r->remark);
 	bool open = !bl_txn_is_terminal(r->state);
 	bl_kv_set(out, "open", open ? "1" : "0");
-	if (r->state == BL_TXN_WAIT_CONFIRM && strcmp(r->boot_id, bl_boot_id()) == 0) {
+	if ((r->state == BL_TXN_WAIT_CONFIRM || r->state == BL_TXN_TRIAL_WAIT) &&
+	    strcmp(r->boot_id, bl_boot_id()) == 0) {
 		int64_t left = (r->deadline_boot_ns - bl_now_boot_ns()) / BL_NS_PER_MS;
 		bl_kv_set_u64(out, "left_ms", (uint64_t)(left > 0 ? left : 0));
 	}

@@ -4,6 +4,7 @@
 #define BELAY_AGENT_TXN_H
 
 #include "base/kv.h"
+#include "guard/plan.h"
 #include "guard/proof.h"
 #include "guard/record.h"
 
@@ -28,6 +29,8 @@ int bl_txn_lock(bool wait, void (*tick)(void *), void *ctx, int *out_fd,
 		struct bl_err *err) BL_MUST_CHECK;
 /* The newest transaction's number, 0 when there was none. */
 uint64_t bl_txn_newest(void);
+/* The same, and when /var/lib/belay was lost, what the garbage roots still tell. */
+uint64_t bl_txn_newest_known(void);
 /* The last number handed out; a new one is this plus one, whatever lies in txn/. */
 uint64_t bl_txn_last_epoch(void);
 
@@ -37,8 +40,12 @@ uint64_t bl_txn_last_epoch(void);
  * written shows as REFUSED.
  */
 int bl_txn_open(uint64_t epoch, struct bl_txn *out, struct bl_err *err) BL_MUST_CHECK;
-/* Takes the next epoch and makes the folder, with key and record durable, and the roots. */
-int bl_txn_create(struct bl_record *rec, const uint8_t key[BL_KEY_LEN], struct bl_txn *out,
+/* The same where even the folder may be gone: it is made again. */
+int bl_txn_open_lost(uint64_t epoch, struct bl_txn *out, struct bl_err *err) BL_MUST_CHECK;
+/* Takes the next epoch and makes the folder, with key, plan and record durable, and the roots.
+ */
+int bl_txn_create(struct bl_record *rec, const struct bl_plan *plan,
+		  const uint8_t key[BL_KEY_LEN], struct bl_txn *out,
 		  struct bl_err *err) BL_MUST_CHECK;
 void bl_txn_close(struct bl_txn *t);
 /* Puts an unreadable record aside as state.broken; for the keeper, who holds the lock. */
@@ -59,6 +66,12 @@ int bl_txn_move(struct bl_txn *t, enum bl_txn_event event, struct bl_err *err) B
 /* Sets the reason once; the first cause is the one to tell. */
 void bl_txn_reason(struct bl_txn *t, const char *fmt, ...) BL_PRINTF(2, 3);
 void bl_txn_remark(struct bl_txn *t, const char *fmt, ...) BL_PRINTF(2, 3);
+
+/* The plan that the transaction was started with; written once, read after a boot again. */
+int bl_txn_plan_save(const struct bl_txn *t, const struct bl_plan *plan,
+		     struct bl_err *err) BL_MUST_CHECK;
+int bl_txn_plan_load(const struct bl_txn *t, struct bl_plan *out,
+		     struct bl_err *err) BL_MUST_CHECK;
 
 int bl_txn_key(const struct bl_txn *t, uint8_t key[BL_KEY_LEN],
 	       struct bl_err *err) BL_MUST_CHECK;

@@ -22,9 +22,20 @@
 
 /* What both the transient unit and the one for the next boot are. */
 static const char *const properties[] = {
-	"Type=notify",        "WatchdogSec=30",      "Restart=on-failure", "RestartSec=1",
-	"KillMode=mixed",     "TimeoutStopSec=20",   "TimeoutStartSec=60", "Delegate=yes",
-	"OOMPolicy=continue", "OOMScoreAdjust=-900", "UMask=0077",         "LimitCORE=0",
+	"Type=notify",
+	"WatchdogSec=30",
+	"Restart=on-failure",
+	"RestartSec=1",
+	"KillMode=mixed",
+	"TimeoutStopSec=20",
+	"TimeoutStartSec=60",
+	"Delegate=yes",
+	"OOMPolicy=continue",
+	"OOMScoreAdjust=-900",
+	"UMask=0077",
+	"LimitCORE=0",
+	/* STUCK: shown as failed, and not tried again */
+	"RestartPreventExitStatus=3",
 };
 /*
  * No conflict with shutdown.target: when a way back ends in a reboot and the shutdown hangs,
@@ -170,6 +181,8 @@ void bl_unit_kill_keeper(const char *system, uint64_t epoch)
 {
 	bl_autofree char *unit = bl_xprintf("belay-%llu.service", (unsigned long long)epoch);
 	systemctl(system, "kill", "--signal=KILL", unit);
+	/* after a boot it is the guard that keeps it */
+	systemctl(system, "kill", "--signal=KILL", GUARD);
 }
 
 uint64_t bl_unit_restarts(const char *system, uint64_t epoch)
@@ -200,22 +213,43 @@ bool bl_unit_is_alive(const char *system, uint64_t epoch)
 	       bl_strv_has(&lines, "reloading");
 }
 
+int bl_unit_start_forcer(const char *system, const struct bl_record *rec, int64_t after_ms,
+			 struct bl_err *err)
+{
+	BL_AUTO(bl_strv) v = { 0 };
+	bl_strv_add(&v, "--quiet");
+	bl_strv_add(&v, "--collect");
+	bl_strv_add(&v, "--no-block");
+	bl_strv_addf(&v, "--unit=belay-force-%llu", (unsigned long long)rec->epoch);
+	bl_strv_add(&v, "-pDefaultDependencies=no");
+	bl_strv_add(&v, "-pIgnoreOnIsolate=yes");
+	bl_strv_add(&v, "-pOOMScoreAdjust=-900");
+	bl_strv_add(&v, "--");
+	bl_strv_addf(&v, "%s/bin/belay-agent", rec->agent);
+	bl_strv_add(&v, "force");
+	bl_strv_addf(&v, "%lld", (long long)after_ms);
+	return run_systemd(system, "systemd-run", &v, err);
+}
+
+bool bl_unit_guard_in(const char *system)
+{
+	bl_autofree char *unit = bl_xprintf("%s/etc/systemd/system/" GUARD, system);
+	bl_autofree char *wants =
+		bl_xprintf("%s/etc/systemd/system/multi-user.target.wants/" GUARD, system);
+	return access(unit, R_OK) == 0 && access(wants, R_OK) == 0;
+}
+
+/* As nix/module.nix has it for systems that bring it themselves. */
 static void guard_text(const struct bl_record *rec, struct bl_buf *b)
 {
-	unsigned long long epoch = (unsigned long long)rec->epoch;
-	bl_buf_printf(b, "[Unit]\nDescription=belay: end transaction %llu after a restart\n",
-		      epoch);
-	/* this boot has its keeper; a daemon-reload in the window must not start a second one
-	 */
-	bl_buf_printf(b, "ConditionPathExists=!/run/belay/%llu.live\n", epoch);
+	bl_buf_puts(b, "[Unit]\nDescription=belay: end an open transaction after a boot\n");
 	bl_buf_puts(b, "After=local-fs.target dbus.socket\n");
 	for (size_t i = 0; i < BL_COUNT(unit_properties); i++)
 		bl_buf_printf(b, "%s\n", unit_properties[i]);
 	bl_buf_puts(b, "[Service]\n");
 	for (size_t i = 0; i < BL_COUNT(properties); i++)
 		bl_buf_printf(b, "%s\n", properties[i]);
-	bl_buf_printf(b, "StandardOutput=append:/var/lib/belay/txn/%llu/agent.log\n", epoch);
-	bl_buf_printf(b, "ExecStart=%s/bin/belay-agent keeper %llu\n", rec->agent, epoch);
+	bl_buf_printf(b, "ExecStart=%s/bin/belay-agent guard\n", rec->agent);
 }
 
 int bl_unit_guard_install(const struct bl_record *rec, struct bl_err *err)

@@ -31,7 +31,16 @@ uint64_t bl_unit_restarts(const char *system, uint64_t epoch);
 void bl_unit_kill_keeper(const char *system, uint64_t epoch);
 
 /*
- * A unit below /etc/systemd/system.attached that runs the keeper at the next boot, so that a
+ * belay-force-N.service: reboots the host by force after @after_ms. No shutdown stops it; a
+ * reboot that works takes it along.
+ */
+int bl_unit_start_forcer(const char *system, const struct bl_record *rec, int64_t after_ms,
+			 struct bl_err *err) BL_MUST_CHECK;
+
+/* Whether @system brings the boot guard as a unit of its own (the NixOS module). */
+bool bl_unit_guard_in(const char *system);
+/*
+ * A unit below /etc/systemd/system.attached that runs the guard at the next boot, so that a
  * crashed transaction ends without anybody asking. Not every host lets us (immutable /etc):
  * then the next contact does it.
  */

@@ -138,6 +138,8 @@ static int64_t left_ms(const struct bl_child_spec *spec, int64_t start_ns)
 
 static bool is_over(const struct bl_child_spec *spec, int64_t start_ns)
 {
+	if (spec->stop && atomic_load(spec->stop))
+		return true;
 	return spec->timeout_ms > 0 && left_ms(spec, start_ns) == 0;
 }
 

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+#include <stdatomic.h>
 #include <sys/types.h>
 
 enum bl_child_err { BL_CHILD_ERR_KEEP, BL_CHILD_ERR_INHERIT, BL_CHILD_ERR_MERGE };
@@ -20,6 +21,8 @@ struct bl_child_spec {
 	int64_t timeout_ms;      /* 0: no limit; at the limit the whole group is killed */
 	size_t out_max;          /* bytes of stdout to keep (the rest is read and dropped) */
 	enum bl_child_err err_mode;
+	/* becomes true, maybe by another thread: it ends as at the limit; NULL: never */
+	const atomic_bool *stop;
 	void (*tick)(void *ctx); /* called at least every second while waiting, or NULL */
 	void *ctx;
 };

@@ -20,8 +20,8 @@
 #define AGENT_MAX (8UL * 1024 * 1024)
 
 const struct bl_command *const bl_commands[] = {
-	&bl_cmd_deploy, &bl_cmd_status, &bl_cmd_log, &bl_cmd_history_,
-	&bl_cmd_resume, &bl_cmd_abort,  NULL,
+	&bl_cmd_deploy,   &bl_cmd_doctor, &bl_cmd_status, &bl_cmd_log,
+	&bl_cmd_history_, &bl_cmd_resume, &bl_cmd_abort,  NULL,
 };
 
 int bl_cmd_fail(const struct bl_err *err)
@@ -154,6 +154,22 @@ int bl_cmd_agent(const char *system, char **out_path, struct bl_err *err)
 	if (note && bl_symlink_replace(*out_path, note, NULL) < 0)
 		bl_log(BL_LOG_DEBUG, "the agent's path could not be noted");
 	return 0;
+}
+
+int bl_cmd_agent_for(const struct bl_selection *sel, char **out, struct bl_err *err)
+{
+	const char *system = NULL;
+	for (size_t i = 0; i < sel->n; i++) {
+		const char *s = sel->nodes[i]->system;
+		if (s && system && strcmp(s, system) != 0)
+			return bl_err_set(
+				err, BL_E_USAGE,
+				"%s is %s and others are %s: take one kind of machine at a time "
+				"(--on)",
+				sel->nodes[i]->name, s, system);
+		system = s ? s : system;
+	}
+	return bl_cmd_agent(system, out, err);
 }
 
 int bl_cmd_history(struct bl_history **out, struct bl_err *err)

@@ -19,8 +19,8 @@ enum bl_exit {
 	BL_EXIT_INTERRUPTED = 130,
 };
 
-extern const struct bl_command bl_cmd_deploy, bl_cmd_status, bl_cmd_log, bl_cmd_history_,
-	bl_cmd_resume, bl_cmd_abort;
+extern const struct bl_command bl_cmd_deploy, bl_cmd_doctor, bl_cmd_status, bl_cmd_log,
+	bl_cmd_history_, bl_cmd_resume, bl_cmd_abort;
 /* All of them, NULL-terminated, in the order of --help. */
 extern const struct bl_command *const bl_commands[];
 
@@ -79,6 +79,9 @@ int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl
 		 struct bl_selection *selection, struct bl_err *err) BL_MUST_CHECK;
 /* The agent for @system ("x86_64-linux", NULL: this machine's) as a store path. */
 int bl_cmd_agent(const char *system, char **out_path, struct bl_err *err) BL_MUST_CHECK;
+/* The one for all selected nodes, which must be of one kind. */
+int bl_cmd_agent_for(const struct bl_selection *sel, char **out_path,
+		     struct bl_err *err) BL_MUST_CHECK;
 int bl_cmd_history(struct bl_history **out, struct bl_err *err) BL_MUST_CHECK;
 /* "alice@laptop", for the people who find an open transaction. */
 char *bl_cmd_owner(void);

@@ -20,6 +20,11 @@ static const struct bl_option options[] = {
 	{ "force-drift", 0, BL_OPT_FLAG, NULL,
 	  "where host and profile disagree, keep what runs",
 	  offsetof(struct bl_args, force_drift), 0, 0 },
+	{ "strategy", 0, BL_OPT_STRING, "S",
+	  "try the new systems this way, not as the fleet says",
+	  offsetof(struct bl_args, strategy), 0, 0 },
+	{ "reboot", 0, BL_OPT_FLAG, NULL, "hosts may be rebooted to try their system",
+	  offsetof(struct bl_args, reboot), 0, 0 },
 	BL_COMMON_OPTIONS,
 };
 
@@ -72,23 +77,6 @@ static int build(const struct bl_selection *sel, const char *roots, bool keep_go
 	return 0;
 }
 
-/* The agent is chosen by the nodes' system; one kind of machine a run is what there is. */
-static int pick_agent(const struct bl_selection *sel, char **out, struct bl_err *err)
-{
-	const char *system = NULL;
-	for (size_t i = 0; i < sel->n; i++) {
-		const char *s = sel->nodes[i]->system;
-		if (s && system && strcmp(s, system) != 0)
-			return bl_err_set(
-				err, BL_E_USAGE,
-				"%s is %s and others are %s: deploy to one kind of machine at a time "
-				"(--on)",
-				sel->nodes[i]->name, s, system);
-		system = s ? s : system;
-	}
-	return bl_cmd_agent(system, out, err);
-}
-
 static int drive(const struct bl_args *args, const struct bl_selection *sel, const char *agent,
 		 struct bl_history *history, const char *run, struct bl_err *err)
 {
@@ -131,7 +119,7 @@ static int deploy(const struct bl_args *args, const struct bl_selection *sel,
 	int rc = -1;
 	pid_t rooting = -1;
 	if (build(sel, roots, args->keep_going, &rooting, err) == 0 &&
-	    pick_agent(sel, &agent, err) == 0)
+	    bl_cmd_agent_for(sel, &agent, err) == 0)
 		rc = drive(args, sel, agent, history, run, err);
 	if (rooting > 0)
 		waitpid(rooting, NULL, 0);
@@ -139,17 +127,45 @@ static int deploy(const struct bl_args *args, const struct bl_selection *sel,
 	return rc;
 }
 
+static int parse_strategy(const char *text, enum bl_strategy *out, struct bl_err *err)
+{
+	BL_AUTO(bl_buf) known = { 0 };
+	if (!text || bl_strategy_parse(text, out, NULL) == 0)
+		return 0;
+	for (int i = 0; i < BL_STRATEGY_NSTRATEGIES; i++)
+		bl_buf_printf(&known, "%s%s", i > 0 ? ", " : "",
+			      bl_strategy_name((enum bl_strategy)i));
+	return bl_err_set(err, BL_E_USAGE, "--strategy: '%.60s' is none of %s", text,
+			  bl_buf_str(&known));
+}
+
+/* What the command line says goes before what the fleet says. */
+static void overrule(struct bl_fleet *fleet, const struct bl_args *args,
+		     enum bl_strategy strategy)
+{
+	for (size_t i = 0; i < fleet->n; i++) {
+		struct bl_plan *plan = &fleet->nodes[i].plan;
+		if (args->strategy)
+			plan->strategy = strategy;
+		if (args->reboot)
+			plan->reboot_allowed = true;
+	}
+}
+
 static int run_deploy(const struct bl_args *args)
 {
 	struct bl_err err = { 0 };
+	enum bl_strategy strategy = BL_STRATEGY_AUTO;
 	BL_AUTO(bl_source) source = { 0 };
 	BL_AUTO(bl_fleet) fleet = { 0 };
 	BL_AUTO(bl_selection) sel = { 0 };
 	struct bl_history *history = NULL;
 	char run[32];
-	if (bl_cmd_fleet(args, &source, &fleet, &sel, &err) < 0 ||
+	if (parse_strategy(args->strategy, &strategy, &err) < 0 ||
+	    bl_cmd_fleet(args, &source, &fleet, &sel, &err) < 0 ||
 	    bl_cmd_history(&history, &err) < 0)
 		return bl_cmd_fail(&err);
+	overrule(&fleet, args, strategy);
 	int code = -1;
 	if (bl_history_run_begin(history, "deploy", source.where, run, &err) == 0) {
 		code = deploy(args, &sel, history, run, &err);

@@ -103,6 +103,9 @@ void bl_args_free(struct bl_args *args)
 	free(args->flake);
 	free(args->fleet_json);
 	free(args->run);
+	free(args->target_host);
+	free(args->with_system);
+	free(args->strategy);
 	bl_strv_free(&args->on);
 	*args = (struct bl_args){ 0 };
 }

@@ -16,8 +16,12 @@ struct bl_args {
 	bool help;
 	bool keep_going;
 	bool force_drift;
+	char *strategy;
+	bool reboot;
 	uint64_t parallel;
 	char *run;
+	char *target_host;
+	char *with_system;
 	uint64_t max;
 };
 

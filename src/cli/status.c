@@ -41,6 +41,8 @@ static void print_json(const struct bl_node *node, const struct bl_answer *a)
 		json_int_t epoch = (json_int_t)bl_kv_u64_or(&a->hello.kv, "epoch", 0);
 		json_object_set_new(o, "generation", json_integer(generation));
 		json_object_set_new(o, "epoch", json_integer(epoch));
+		json_object_set_new(o, "bootProven",
+				    json_boolean(bl_kv_bool(&a->hello.kv, "boot_proven")));
 	}
 	bl_autofree char *text = json_dumps(o, JSON_COMPACT);
 	if (text)
@@ -98,6 +100,9 @@ static void print_plain(const struct bl_node *node, const struct bl_answer *a)
 		printf("  would boot:  %s; profile: %s\n",
 		       bl_store_path_name(*boots ? boots : profile),
 		       bl_store_path_name(profile));
+	if (bl_kv_get(kv, "boot_proven") && !bl_kv_bool(kv, "boot_proven"))
+		printf("  boot not proven: it booted %s, and what would boot never has yet\n",
+		       bl_store_path_name(bl_kv_str(kv, "booted")));
 	print_txn(kv);
 }
 
@@ -171,8 +176,10 @@ static int run_abort(const struct bl_args *args)
 			print_abort_json(sel.nodes[i]->name, ok, reason);
 		else
 			printf("%s: %s%s\n", sel.nodes[i]->name,
-			       ok ? "goes back to its old system; `belay status` shows when it has"
-				  : "not aborted: ",
+			       ok && strcmp(bl_kv_str(&a->hello.kv, "state"), "STUCK") == 0
+				       ? "is taken for mended, and can be deployed to again"
+			       : ok ? "goes back to its old system; `belay status` shows when it has"
+				    : "not aborted: ",
 			       ok ? "" : reason);
 		if (!ok)
 			code = BL_EXIT_FAILED;
@@ -197,7 +204,8 @@ const struct bl_command bl_cmd_abort = {
 	.summary = "Send hosts back whose deployment is not confirmed yet",
 	.details =
 		"\nThe host rolls back at once instead of at its deadline. A deployment that is\n"
-		"confirmed cannot be aborted: deploy the older system.\n",
+		"confirmed cannot be aborted: deploy the older system. Of a host that is STUCK it\n"
+		"says that a person has mended it: then it is deployed to again.\n",
 	.options = options,
 	.words_max = 10000,
 	.run = run_abort,

@@ -1,84 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Reads the fleet JSON. One table says for every key how it is read, so that a key that is not
- * in the table is refused and none is forgotten.
- */
+/* Reads the fleet JSON: the document, its nodes, and what of a node is not its plan. */
 #include "fleet/fleet.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "fleet/field.h"
+#include "fleet/plan.h"
 #include "store/path.h"
 
-#define MAX_BYTES   (16U << 20)
-#define MAX_DEPTH   8 /* the document has 5: document, nodes, node, toplevel or list, text */
-#define MAX_NODES   10000
-#define MAX_NAME    128 /* also the name of a file: <node>.key */
-#define MAX_ITEMS   256
-#define MAX_WORD    4096
-#define MAX_SECONDS 86400
+#define MAX_BYTES (16U << 20)
+#define MAX_DEPTH 8 /* the document has 6: document, nodes, node, checks, check, text */
+#define MAX_NODES 10000
 
 /* What is read of a node, with what decides a default but is not kept. */
 struct draft {
 	struct bl_node node;
-	bool fast;
+	bool fast, ignore_failing_units;
 };
-
-struct field {
-	const char *key;
-	int (*read)(const struct field *f, const json_t *v, struct draft *d,
-		    struct bl_err *err);
-	size_t offset; /* of the value in the draft, where one reader serves several keys */
-	const char *want;
-};
-
-/* How a value is told: never more than a line, nothing that could move a cursor. */
-static char *describe(const json_t *v)
-{
-	if (json_is_object(v))
-		return bl_xstrdup("an object");
-	if (json_is_array(v))
-		return bl_xstrdup("a list");
-	bl_autofree char *json = json_dumps(v, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
-	char *text = bl_visible(json ? json : "unreadable");
-	if (strlen(text) > 60)
-		memcpy(text + 57, "...", 4);
-	return text;
-}
-
-static int wrong(const struct field *f, const json_t *v, struct bl_err *err)
-{
-	bl_autofree char *text = describe(v);
-	return bl_err_set(err, BL_E_INPUT, "'%s' is %s; it must be %s", f->key, text, f->want);
-}
-
-static bool is_name_char(char c)
-{
-	return bl_is_alpha(c) || bl_is_digit(c) || c == '_';
-}
-
-/* The form of node names and tags: [A-Za-z0-9_][A-Za-z0-9_.-]* */
-static bool is_name(const char *s)
-{
-	if (!is_name_char(*s) || strlen(s) > MAX_NAME)
-		return false;
-	for (; *s; s++)
-		if (!is_name_char(*s) && *s != '.' && *s != '-')
-			return false;
-	return true;
-}
-
-/* A word for a command line: something, and nothing that a terminal would obey. */
-static bool is_word(const char *s)
-{
-	size_t len = strlen(s);
-	if (len == 0 || len > MAX_WORD)
-		return false;
-	bl_autofree char *visible = bl_visible(s);
-	return strcmp(s, visible) == 0;
-}
 
 /* Goes into a shell's command line and into a URL as it stands. */
 static bool is_plain_word(const char *s)
@@ -86,31 +26,7 @@ static bool is_plain_word(const char *s)
 	for (const char *p = s; *p; p++)
 		if (!bl_is_alpha(*p) && !bl_is_digit(*p) && !strchr("_./=+:@-", *p))
 			return false;
-	return *s && strlen(s) <= MAX_WORD;
-}
-
-static void *slot(const struct field *f, struct draft *d)
-{
-	return (char *)d + f->offset;
-}
-
-static int read_bool(const struct field *f, const json_t *v, struct draft *d,
-		     struct bl_err *err)
-{
-	if (!json_is_boolean(v))
-		return wrong(f, v, err);
-	*(bool *)slot(f, d) = json_is_true(v);
-	return 0;
-}
-
-static int read_seconds(const struct field *f, const json_t *v, struct draft *d,
-			struct bl_err *err)
-{
-	json_int_t n = json_integer_value(v);
-	if (!json_is_integer(v) || n < 1 || n > MAX_SECONDS)
-		return wrong(f, v, err);
-	*(uint32_t *)slot(f, d) = (uint32_t)n;
-	return 0;
+	return bl_is_word(s);
 }
 
 /*
@@ -122,96 +38,66 @@ static bool is_host(const char *s)
 {
 	const char *at = strrchr(s, '@');
 	const char *host = at ? at + 1 : s;
-	return is_word(s) && !strpbrk(s, " '`\"$\\;&<>|(){}") && *s != '-' && *s != '@' &&
+	return bl_is_word(s) && !strpbrk(s, " '`\"$\\;&<>|(){}") && *s != '-' && *s != '@' &&
 	       *host && *host != '-';
 }
 
-static int read_host(const struct field *f, const json_t *v, struct draft *d,
-		     struct bl_err *err)
+static int read_host(const struct bl_field *f, const json_t *v, void *to, struct bl_err *err)
 {
+	struct draft *d = to;
 	const char *s = json_string_value(v);
 	if (!s || !is_host(s))
-		return wrong(f, v, err);
+		return bl_field_wrong(f, v, err);
 	bl_replace_str(&d->node.host, s);
 	return 0;
 }
 
-static int read_system(const struct field *f, const json_t *v, struct draft *d,
-		       struct bl_err *err)
+static int read_system(const struct bl_field *f, const json_t *v, void *to, struct bl_err *err)
 {
+	struct draft *d = to;
 	const char *s = json_string_value(v);
 	if (json_is_null(v))
 		return 0;
-	if (!s || !is_name(s))
-		return wrong(f, v, err);
+	if (!s || !bl_is_name(s))
+		return bl_field_wrong(f, v, err);
 	bl_replace_str(&d->node.system, s);
 	return 0;
 }
 
-/* Not kept: one way of switching is all there is, and both names mean it. */
-static int read_strategy(const struct field *f, const json_t *v, struct draft *d BL_UNUSED,
+static int read_drv_path(const struct bl_field *f, const json_t *v, void *to,
 			 struct bl_err *err)
 {
-	const char *s = json_string_value(v);
-	if (!s || (strcmp(s, "live") != 0 && strcmp(s, "auto") != 0))
-		return wrong(f, v, err);
-	return 0;
-}
-
-static int read_drv_path(const struct field *f, const json_t *v, struct draft *d,
-			 struct bl_err *err)
-{
+	struct draft *d = to;
 	const char *s = json_string_value(v);
 	if (json_is_null(v))
 		return 0;
 	if (!s || !bl_store_path_ok(s) || !bl_ends_with(s, ".drv"))
-		return wrong(f, v, err);
+		return bl_field_wrong(f, v, err);
 	bl_replace_str(&d->node.drv_path, s);
 	return 0;
 }
 
-static int read_out_path(const struct field *f, const json_t *v, struct draft *d,
+static int read_out_path(const struct bl_field *f, const json_t *v, void *to,
 			 struct bl_err *err)
 {
+	struct draft *d = to;
 	const char *s = json_string_value(v);
 	if (!s || !bl_store_path_ok(s) || bl_ends_with(s, ".drv"))
-		return wrong(f, v, err);
+		return bl_field_wrong(f, v, err);
 	bl_replace_str(&d->node.out_path, s);
 	return 0;
 }
 
-/* A list of texts that @ok accepts, into @out. */
-static int read_list(const struct field *f, const json_t *v, bool (*ok)(const char *),
-		     struct bl_strv *out, struct bl_err *err)
+static int read_tags(const struct bl_field *f, const json_t *v, void *to, struct bl_err *err)
 {
-	if (!json_is_array(v))
-		return wrong(f, v, err);
-	if (json_array_size(v) > MAX_ITEMS)
-		return bl_err_set(err, BL_E_INPUT, "'%s' has %zu entries; at most %d are read",
-				  f->key, json_array_size(v), MAX_ITEMS);
-	for (size_t i = 0; i < json_array_size(v); i++) {
-		const char *s = json_string_value(json_array_get(v, i));
-		if (!s || !ok(s)) {
-			bl_autofree char *text = describe(json_array_get(v, i));
-			return bl_err_set(err, BL_E_INPUT,
-					  "'%s' has %s as entry %zu; it must be %s", f->key,
-					  text, i + 1, f->want);
-		}
-		bl_strv_add(out, s);
-	}
-	return 0;
+	struct draft *d = to;
+	return bl_read_list(f, v, bl_is_name, &d->node.tags, err);
 }
 
-static int read_tags(const struct field *f, const json_t *v, struct draft *d,
-		     struct bl_err *err)
+static int read_elevate(const struct bl_field *f, const json_t *v, void *to, struct bl_err *err)
 {
-	return read_list(f, v, is_name, &d->node.tags, err);
-}
-
-static int read_elevate(const struct field *f, const json_t *v, struct draft *d,
-			struct bl_err *err)
-{
-	return read_list(f, v, is_plain_word, &d->node.elevate, err);
+	struct draft *d = to;
+	return bl_read_list(f, v, is_plain_word, &d->node.elevate, err);
 }
 
 /*
@@ -224,7 +110,7 @@ static bool is_ssh_option(const char *s)
 	while (bl_is_alpha(s[key]) || (key > 0 && bl_is_digit(s[key])))
 		key++;
 	const char *value = s + key + strspn(s + key, " =");
-	return is_word(s) && key > 0 && value > s + key && *value;
+	return bl_is_word(s) && key > 0 && value > s + key && *value;
 }
 
 static const char why_shared[] =
@@ -282,11 +168,12 @@ static const char *why_refused(const char *option)
 	return NULL;
 }
 
-static int read_ssh_options(const struct field *f, const json_t *v, struct draft *d,
+static int read_ssh_options(const struct bl_field *f, const json_t *v, void *to,
 			    struct bl_err *err)
 {
+	struct draft *d = to;
 	struct bl_strv *options = &d->node.ssh_options;
-	if (read_list(f, v, is_ssh_option, options, err) < 0)
+	if (bl_read_list(f, v, is_ssh_option, options, err) < 0)
 		return -1;
 	for (size_t i = 0; i < options->n; i++) {
 		const char *why = why_refused(options->items[i]);
@@ -297,75 +184,58 @@ static int read_ssh_options(const struct field *f, const json_t *v, struct draft
 	return 0;
 }
 
-/* Where several belays and their Nix libraries are about, this is what it looks like. */
-static const char other_version[] =
-	"this belay and the Nix library that wrote the file are of different versions";
-
-static int read_fields(const json_t *object, const struct field *fields, size_t n,
-		       struct draft *d, struct bl_err *err)
-{
-	const char *key;
-	json_t *v;
-	json_object_foreach((json_t *)object, key, v)
-	{
-		const struct field *f = NULL;
-		for (size_t i = 0; i < n && !f; i++)
-			if (strcmp(fields[i].key, key) == 0)
-				f = &fields[i];
-		if (!f) {
-			bl_autofree char *text = bl_visible(key);
-			return bl_err_set(err, BL_E_INPUT, "unknown key '%.60s'; %s", text,
-					  other_version);
-		}
-		if (f->read(f, v, d, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-static int read_toplevel(const struct field *f, const json_t *v, struct draft *d,
+static int read_toplevel(const struct bl_field *f, const json_t *v, void *to,
 			 struct bl_err *err)
 {
-	static const struct field fields[] = {
+	struct draft *d = to;
+	static const struct bl_field fields[] = {
 		{ "drvPath", read_drv_path, 0,
 		  "null or a path " BL_STORE_DIR "/<hash>-<name>.drv" },
 		{ "path", read_out_path, 0,
 		  "the path " BL_STORE_DIR "/<hash>-<name> of a built system" },
 	};
 	if (!json_is_object(v))
-		return wrong(f, v, err);
-	if (read_fields(v, fields, BL_COUNT(fields), d, err) < 0)
+		return bl_field_wrong(f, v, err);
+	if (bl_fields_read(v, fields, BL_COUNT(fields), d, err) < 0)
 		return bl_err_wrap(err, "'%s'", f->key);
 	return 0;
 }
 
-#define WANT_BOOL    "true or false"
-#define WANT_SECONDS "a whole number of seconds from 1 to 86400"
+#define PLAN offsetof(struct draft, node.plan)
 
-static const struct field node_fields[] = {
-	{ "enable", read_bool, offsetof(struct draft, node.enable), WANT_BOOL },
+static const struct bl_field node_fields[] = {
+	{ "enable", bl_read_bool, offsetof(struct draft, node.enable), BL_WANT_BOOL },
 	{ "host", read_host, 0,
 	  "what to give to ssh: \"user@host\", \"host\" or a name from ~/.ssh/config, "
 	  "not beginning with '-' and without blanks, quotes and shell characters" },
 	{ "toplevel", read_toplevel, 0, "an object with drvPath and path" },
 	{ "system", read_system, 0, "null or a system like \"x86_64-linux\"" },
-	{ "successTimeout", read_seconds, offsetof(struct draft, node.success_timeout_s),
-	  WANT_SECONDS },
-	{ "switchTimeout", read_seconds, offsetof(struct draft, node.switch_timeout_s),
-	  WANT_SECONDS },
-	{ "ignoreFailingSystemdUnits", read_bool,
-	  offsetof(struct draft, node.ignore_failing_units), WANT_BOOL },
+	{ "successTimeout", bl_read_seconds, offsetof(struct draft, node.success_timeout_s),
+	  BL_WANT_SECONDS },
+	{ "switchTimeout", bl_read_seconds, offsetof(struct draft, node.switch_timeout_s),
+	  BL_WANT_SECONDS },
+	{ "ignoreFailingSystemdUnits", bl_read_bool,
+	  offsetof(struct draft, ignore_failing_units), BL_WANT_BOOL },
 	{ "privilegeEscalationCommand", read_elevate, 0,
 	  "a list of words like [\"sudo\",\"-n\"]" },
-	{ "hasFastConnection", read_bool, offsetof(struct draft, fast), WANT_BOOL },
-	{ "substituteOnTarget", read_bool, offsetof(struct draft, node.substitute_on_target),
-	  WANT_BOOL },
+	{ "hasFastConnection", bl_read_bool, offsetof(struct draft, fast), BL_WANT_BOOL },
+	{ "substituteOnTarget", bl_read_bool, offsetof(struct draft, node.substitute_on_target),
+	  BL_WANT_BOOL },
 	{ "tags", read_tags, 0,
 	  "a list of texts of letters, digits, '_', '.' and '-', at most 128 long" },
 	{ "sshOptions", read_ssh_options, 0,
 	  "a list of options as `ssh -o` takes them, like \"Port=2222\", each on one line" },
-	{ "strategy", read_strategy, 0,
-	  "\"live\" or \"auto\"; this version knows no other way to switch" },
+	{ "strategy", bl_read_strategy, PLAN,
+	  "\"auto\", \"live\", \"boot\", \"live+boot\", \"kexec\" or \"unguarded-boot\"" },
+	{ "reboot", bl_read_reboot, PLAN, "\"never\" or \"allowed\"" },
+	{ "bootTimeout", bl_read_ms, offsetof(struct draft, node.plan.boot_ms),
+	  BL_WANT_SECONDS },
+	{ "units", bl_read_units, PLAN, "an object with policy, ignore and listed" },
+	{ "preActivate", bl_read_script, offsetof(struct draft, node.plan.pre_activate),
+	  BL_WANT_SCRIPT },
+	{ "postRollback", bl_read_script, offsetof(struct draft, node.plan.post_rollback),
+	  BL_WANT_SCRIPT },
+	{ "checks", bl_read_checks, PLAN, "a list of at most 128 checks, each an object" },
 };
 
 static void node_free(struct bl_node *node)
@@ -378,56 +248,66 @@ static void node_free(struct bl_node *node)
 	bl_strv_free(&node->elevate);
 	bl_strv_free(&node->tags);
 	bl_strv_free(&node->ssh_options);
+	bl_plan_free(&node->plan);
 	*node = (struct bl_node){ 0 };
 }
 
-/* The defaults of docs/fleet-schema.md for what the document leaves out. */
+/* The defaults of docs/fleet-schema.md, as far as they are not made from other settings. */
+static const struct bl_node new_node = { .enable = true,
+					 .success_timeout_s = 20,
+					 .switch_timeout_s = 60 };
+
+static void elevate_by_sudo(struct bl_node *node)
+{
+	bl_strv_add(&node->elevate, "sudo");
+	bl_strv_add(&node->elevate, "-n");
+}
+
+/* And those that are, for what the document leaves out. */
 static void fill_defaults(const json_t *object, struct draft *d)
 {
 	struct bl_node *node = &d->node;
 	if (!json_object_get(object, "substituteOnTarget"))
 		node->substitute_on_target = !d->fast;
-	if (!json_object_get(object, "privilegeEscalationCommand")) {
-		bl_strv_add(&node->elevate, "sudo");
-		bl_strv_add(&node->elevate, "-n");
-	}
+	if (!json_object_get(object, "privilegeEscalationCommand"))
+		elevate_by_sudo(node);
 }
 
 /* On failure @d is still to be freed. */
-static int read_node(const json_t *v, struct draft *d, struct bl_err *err)
+static int read_node(const json_t *v, void *to, struct bl_err *err)
 {
+	struct draft *d = to;
 	if (!json_is_object(v)) {
-		bl_autofree char *text = describe(v);
+		bl_autofree char *text = bl_describe(v);
 		return bl_err_set(err, BL_E_INPUT,
 				  "is %s; it must be an object with its settings", text);
 	}
-	if (read_fields(v, node_fields, BL_COUNT(node_fields), d, err) < 0)
+	if (bl_fields_read(v, node_fields, BL_COUNT(node_fields), d, err) < 0)
 		return -1;
 	if (!d->node.host)
-		return bl_err_set(err, BL_E_INPUT, "has no 'host'; %s", other_version);
+		return bl_err_set(err, BL_E_INPUT, "has no 'host'; %s", bl_other_version);
 	if (!d->node.out_path)
 		return bl_err_set(err, BL_E_INPUT, "has no 'toplevel' with an 'path'; %s",
-				  other_version);
+				  bl_other_version);
 	fill_defaults(v, d);
-	return 0;
+	return bl_plan_settle(&d->node.plan, d->ignore_failing_units, err);
 }
 
 static int add_node(const char *name, const json_t *v, struct bl_fleet *fleet,
 		    struct bl_err *err)
 {
-	if (!is_name(name)) {
+	if (!bl_is_name(name)) {
 		bl_autofree char *text = bl_visible(name);
 		return bl_err_set(
 			err, BL_E_INPUT,
 			"node '%.60s': its name must be of letters, digits, '_', '.' and "
 			"'-', begin with a letter, digit or '_' and have at most %d "
 			"characters",
-			text, MAX_NAME);
+			text, BL_MAX_NAME);
 	}
-	struct draft d = {
-		.node = { .enable = true, .success_timeout_s = 20, .switch_timeout_s = 60 }
-	};
+	struct draft d = { .node = new_node };
 	d.node.name = bl_xstrdup(name);
+	bl_plan_init(&d.node.plan);
 	if (read_node(v, &d, err) < 0) {
 		node_free(&d.node);
 		return bl_err_wrap(err, "node %s", name);
@@ -468,9 +348,9 @@ static int check_version(const json_t *doc, struct bl_err *err)
 				  "has no 'belayFleet'; it is not the fleet "
 				  "that belay's Nix library makes");
 	if (!json_is_integer(v) || json_integer_value(v) != 1) {
-		bl_autofree char *text = describe(v);
+		bl_autofree char *text = bl_describe(v);
 		return bl_err_set(err, BL_E_INPUT, "'belayFleet' is %s; it must be 1: %s", text,
-				  other_version);
+				  bl_other_version);
 	}
 	return 0;
 }
@@ -490,7 +370,7 @@ static int read_document(const json_t *doc, struct bl_fleet *fleet, struct bl_er
 			continue;
 		bl_autofree char *text = bl_visible(key);
 		return bl_err_set(err, BL_E_INPUT, "unknown key '%.60s'; %s", text,
-				  other_version);
+				  bl_other_version);
 	}
 	return read_nodes(json_object_get(doc, "nodes"), fleet, err);
 }
@@ -544,6 +424,35 @@ int bl_fleet_parse(const char *text, size_t len, const char *origin, struct bl_f
 		return bl_err_wrap(err, "%s", origin);
 	*out = fleet;
 	fleet = (struct bl_fleet){ 0 };
+	return 0;
+}
+
+int bl_fleet_single(const char *host, const char *toplevel, struct bl_fleet *out,
+		    struct bl_err *err)
+{
+	if (!is_host(host)) {
+		bl_autofree char *text = bl_visible(host);
+		return bl_err_set(err, BL_E_USAGE, "'%.100s' is no host for ssh: [user@]name",
+				  text);
+	}
+	if (toplevel && bl_store_path_check(toplevel, "system", err) < 0) {
+		err->code = BL_E_USAGE;
+		return -1;
+	}
+	const char *at = strrchr(host, '@');
+	struct bl_node *node = bl_xcalloc(1, sizeof(*node));
+	*node = new_node;
+	node->host = bl_xstrdup(host);
+	node->out_path = bl_xstrdup(toplevel ? toplevel : "");
+	bl_plan_init(&node->plan);
+	node->name = bl_xprintf("%.*s", BL_MAX_NAME, at ? at + 1 : host);
+	for (char *c = node->name; *c; c++)
+		if (!bl_is_alpha(*c) && !bl_is_digit(*c) && !strchr("_.-", *c))
+			*c = '_';
+	if (!bl_is_name(node->name))
+		node->name[0] = '_';
+	elevate_by_sudo(node);
+	*out = (struct bl_fleet){ .nodes = node, .n = 1 };
 	return 0;
 }
 

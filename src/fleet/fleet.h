@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "guard/plan.h"
 
 struct bl_node {
 	char *name;
@@ -19,11 +20,11 @@ struct bl_node {
 	char *system;   /* "x86_64-linux"; NULL when not known */
 	uint32_t success_timeout_s; /* how long the host waits for the confirmation */
 	uint32_t switch_timeout_s;  /* how long the activation may take */
-	bool ignore_failing_units;
-	struct bl_strv elevate; /* how another user than root becomes root: "sudo" "-n" */
+	struct bl_strv elevate;     /* how another user than root becomes root: "sudo" "-n" */
 	bool substitute_on_target;
 	struct bl_strv tags;
 	struct bl_strv ssh_options; /* each one the argument of an `ssh -o` */
+	struct bl_plan plan;
 };
 
 struct bl_fleet {
@@ -39,6 +40,12 @@ struct bl_fleet {
  */
 int bl_fleet_parse(const char *text, size_t len, const char *origin, struct bl_fleet *out,
 		   struct bl_err *err) BL_MUST_CHECK;
+/*
+ * A fleet of the one host @host ("[user@]name"), with every setting's default, named as the
+ * host is as far as its characters allow. @toplevel may be NULL; then its out_path is "".
+ */
+int bl_fleet_single(const char *host, const char *toplevel, struct bl_fleet *out,
+		    struct bl_err *err) BL_MUST_CHECK;
 void bl_fleet_free(struct bl_fleet *fleet);
 
 static inline void bl_fleet_autop(struct bl_fleet *fleet)

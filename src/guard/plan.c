@@ -113,6 +113,32 @@ void bl_plan_add_check(struct bl_plan *plan, struct bl_check *check)
 	*check = (struct bl_check){ 0 };
 }
 
+static uint64_t check_ms(const struct bl_check *c)
+{
+	uint64_t ms = ((uint64_t)c->retries + 1) * ((uint64_t)c->timeout_ms + 1000);
+	return c->hold_ms ? ms + c->hold_ms + c->timeout_ms : ms;
+}
+
+static uint64_t longest(const struct bl_plan *plan, bool on_deployer)
+{
+	uint64_t max = 0;
+	for (size_t i = 0; i < plan->n_checks; i++)
+		if (plan->checks[i].on_deployer == on_deployer &&
+		    check_ms(&plan->checks[i]) > max)
+			max = check_ms(&plan->checks[i]);
+	return max;
+}
+
+uint64_t bl_plan_checks_ms(const struct bl_plan *plan)
+{
+	return longest(plan, false);
+}
+
+uint64_t bl_plan_deployer_checks_ms(const struct bl_plan *plan)
+{
+	return longest(plan, true);
+}
+
 /* A check is one value: the lines of a list of its own. */
 static char *tell_check(const struct bl_check *c)
 {
@@ -152,12 +178,13 @@ void bl_plan_tell(const struct bl_plan *plan, struct bl_kv *out)
 	}
 }
 
-static int number(const struct bl_kv *kv, const char *key, uint32_t max, uint32_t *out,
-		  struct bl_err *err)
+static int number(const struct bl_kv *kv, const char *key, uint32_t min, uint32_t max,
+		  uint32_t *out, struct bl_err *err)
 {
 	uint64_t v = 0;
-	if (bl_kv_u64(kv, key, 0, max, &v, err) < 0)
-		return -1;
+	struct bl_err why = { 0 };
+	if (bl_kv_u64(kv, key, min, max, &v, &why) < 0)
+		return bl_err_set(err, BL_E_INPUT, "%s", why.msg);
 	*out = (uint32_t)v;
 	return 0;
 }
@@ -168,11 +195,11 @@ static int read_check(const char *text, struct bl_check *out, struct bl_err *err
 	BL_AUTO(bl_check) c = { 0 };
 	if (bl_kv_decode(text, strlen(text), &kv, err) < 0 ||
 	    bl_check_type_parse(bl_kv_str(&kv, "type"), &c.type, err) < 0 ||
-	    number(&kv, "timeout_ms", DAY_MS, &c.timeout_ms, err) < 0 ||
-	    number(&kv, "retries", 1000, &c.retries, err) < 0 ||
-	    number(&kv, "hold_ms", DAY_MS, &c.hold_ms, err) < 0 ||
-	    number(&kv, "port", 65535, &c.port, err) < 0 ||
-	    number(&kv, "status", 999, &c.status, err) < 0)
+	    number(&kv, "timeout_ms", 1, DAY_MS, &c.timeout_ms, err) < 0 ||
+	    number(&kv, "retries", 0, 1000, &c.retries, err) < 0 ||
+	    number(&kv, "hold_ms", 0, DAY_MS, &c.hold_ms, err) < 0 ||
+	    number(&kv, "port", 0, 65535, &c.port, err) < 0 ||
+	    number(&kv, "status", 0, 999, &c.status, err) < 0)
 		return bl_err_wrap(err, "check");
 	if (!*bl_kv_str(&kv, "name"))
 		return bl_err_set(err, BL_E_INPUT, "a check has no name");
@@ -212,7 +239,7 @@ int bl_plan_read(const struct bl_kv *kv, struct bl_plan *out, struct bl_err *err
 		return -1;
 	if (units && bl_units_policy_parse(units, &p.units, err) < 0)
 		return -1;
-	if (bl_kv_get(kv, "boot_ms") && number(kv, "boot_ms", DAY_MS, &p.boot_ms, err) < 0)
+	if (bl_kv_get(kv, "boot_ms") && number(kv, "boot_ms", 0, DAY_MS, &p.boot_ms, err) < 0)
 		return -1;
 	p.reboot_allowed = bl_kv_bool(kv, "reboot_allowed");
 	bl_replace_str(&p.pre_activate, bl_kv_str(kv, "pre_activate"));

@@ -83,6 +83,13 @@ void bl_plan_add_check(struct bl_plan *plan, struct bl_check *check);
 /* Whether NEW may boot in this transaction before it is committed. */
 bool bl_strategy_boots(enum bl_strategy strategy);
 
+/*
+ * How long the checks of one side take at the most, milliseconds: they run side by side, so the
+ * longest counts, with a second between tries and one asking at the end of its hold.
+ */
+uint64_t bl_plan_checks_ms(const struct bl_plan *plan);          /* on the target */
+uint64_t bl_plan_deployer_checks_ms(const struct bl_plan *plan); /* on the deployer */
+
 /* Sets the plan's keys in @out; the deployer's own checks are left out. */
 void bl_plan_tell(const struct bl_plan *plan, struct bl_kv *out);
 /*

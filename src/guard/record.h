@@ -26,15 +26,13 @@ struct bl_record {
 	uint64_t generation_old;   /* number of the system profile before */
 	uint64_t generation_new;   /* after the commit; 0: not set yet */
 	bool generation_created;   /* false: Nix took a generation that was there already */
-	char *boot_default;        /* what would boot before; "" when no loader can be read */
 	int64_t deadline_boot_ns;  /* of the present state, CLOCK_BOOTTIME; 0: none */
 	int64_t activated_boot_ns; /* when the activation ended; 0: it has not */
 	uint32_t activate_ms, confirm_ms, commit_ms, rollback_ms; /* the limits */
-	bool ignore_units; /* a failing unit is no failure */
-	uint32_t reboots;  /* of ours, in this transaction */
-	char *sshd;        /* local "address port" where sshd answered, "" when not known */
-	char *reason;      /* why it went back; "" while nothing went wrong */
-	char *remark;      /* what the operator should know besides; "" mostly */
+	uint32_t reboots; /* of ours, in this transaction */
+	char *sshd;       /* local "address port" where sshd answered, "" when not known */
+	char *reason;     /* why it went back; "" while nothing went wrong */
+	char *remark;     /* what the operator should know besides; "" mostly */
 };
 
 /* The whole text, checksum line included. */

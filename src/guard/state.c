@@ -10,6 +10,10 @@ static const char *const state_names[BL_TXN_NSTATES] = {
 	[BL_TXN_ACTIVATING] = "ACTIVATING",
 	[BL_TXN_CHECKING] = "CHECKING",
 	[BL_TXN_WAIT_CONFIRM] = "WAIT_CONFIRM",
+	[BL_TXN_TRIAL_INSTALLED] = "TRIAL_INSTALLED",
+	[BL_TXN_TRIAL_REBOOT] = "TRIAL_REBOOT",
+	[BL_TXN_TRIAL_CHECKING] = "TRIAL_CHECKING",
+	[BL_TXN_TRIAL_WAIT] = "TRIAL_WAIT",
 	[BL_TXN_CONFIRMED] = "CONFIRMED",
 	[BL_TXN_COMMITTING] = "COMMITTING",
 	[BL_TXN_COMMITTED] = "COMMITTED",
@@ -28,6 +32,9 @@ static const char *const event_names[BL_EV_NEVENTS] = {
 	[BL_EV_CHECKS_OK] = "CHECKS_OK",
 	[BL_EV_FAIL] = "FAIL",
 	[BL_EV_CONFIRM] = "CONFIRM",
+	[BL_EV_TRIAL] = "TRIAL",
+	[BL_EV_INSTALLED] = "INSTALLED",
+	[BL_EV_UNGUARDED] = "UNGUARDED",
 	[BL_EV_DEADLINE] = "DEADLINE",
 	[BL_EV_ABORT] = "ABORT",
 	[BL_EV_COMMIT] = "COMMIT",
@@ -49,6 +56,8 @@ static const enum bl_txn_state next_state[BL_TXN_NSTATES][BL_EV_NEVENTS] = {
 	},
 	[BL_TXN_ARMED] = {
 		[BL_EV_ACTIVATE] = BL_TXN_ACTIVATING,
+		[BL_EV_TRIAL] = BL_TXN_TRIAL_INSTALLED,
+		[BL_EV_UNGUARDED] = BL_TXN_CONFIRMED,
 		[BL_EV_UNTOUCHED] = BL_TXN_REFUSED,
 		[BL_EV_FAIL] = BL_TXN_ROLLING_BACK,
 		[BL_EV_ABORT] = BL_TXN_ROLLING_BACK,
@@ -70,6 +79,36 @@ static const enum bl_txn_state next_state[BL_TXN_NSTATES][BL_EV_NEVENTS] = {
 		[BL_EV_THIRD_PARTY] = BL_TXN_SUPERSEDED,
 	},
 	[BL_TXN_WAIT_CONFIRM] = {
+		[BL_EV_CONFIRM] = BL_TXN_CONFIRMED,
+		/* live+boot: the confirmation was a provisional one */
+		[BL_EV_TRIAL] = BL_TXN_TRIAL_INSTALLED,
+		[BL_EV_FAIL] = BL_TXN_ROLLING_BACK,
+		[BL_EV_ABORT] = BL_TXN_ROLLING_BACK,
+		[BL_EV_DEADLINE] = BL_TXN_ROLLING_BACK,
+		[BL_EV_THIRD_PARTY] = BL_TXN_SUPERSEDED,
+	},
+	[BL_TXN_TRIAL_INSTALLED] = {
+		[BL_EV_INSTALLED] = BL_TXN_TRIAL_REBOOT,
+		[BL_EV_FAIL] = BL_TXN_ROLLING_BACK,
+		[BL_EV_ABORT] = BL_TXN_ROLLING_BACK,
+		[BL_EV_DEADLINE] = BL_TXN_ROLLING_BACK,
+		[BL_EV_THIRD_PARTY] = BL_TXN_SUPERSEDED,
+	},
+	/* forward leads a boot alone: bl_guard_after_boot */
+	[BL_TXN_TRIAL_REBOOT] = {
+		[BL_EV_FAIL] = BL_TXN_ROLLING_BACK,
+		[BL_EV_ABORT] = BL_TXN_ROLLING_BACK,
+		[BL_EV_DEADLINE] = BL_TXN_ROLLING_BACK,
+		[BL_EV_THIRD_PARTY] = BL_TXN_SUPERSEDED,
+	},
+	[BL_TXN_TRIAL_CHECKING] = {
+		[BL_EV_CHECKS_OK] = BL_TXN_TRIAL_WAIT,
+		[BL_EV_FAIL] = BL_TXN_ROLLING_BACK,
+		[BL_EV_ABORT] = BL_TXN_ROLLING_BACK,
+		[BL_EV_DEADLINE] = BL_TXN_ROLLING_BACK,
+		[BL_EV_THIRD_PARTY] = BL_TXN_SUPERSEDED,
+	},
+	[BL_TXN_TRIAL_WAIT] = {
 		[BL_EV_CONFIRM] = BL_TXN_CONFIRMED,
 		[BL_EV_FAIL] = BL_TXN_ROLLING_BACK,
 		[BL_EV_ABORT] = BL_TXN_ROLLING_BACK,
@@ -140,6 +179,12 @@ enum bl_journal bl_txn_journal(enum bl_txn_state state)
 		[BL_TXN_ACTIVATING] = BL_JR_ARMED,
 		[BL_TXN_CHECKING] = BL_JR_ARMED,
 		[BL_TXN_WAIT_CONFIRM] = BL_JR_ARMED,
+		/* no one-shot before its journal is durable, and none any more once NEW came
+		 * up: from there a second boot of NEW was not asked for */
+		[BL_TXN_TRIAL_INSTALLED] = BL_JR_ARMED,
+		[BL_TXN_TRIAL_REBOOT] = BL_JR_TRIAL,
+		[BL_TXN_TRIAL_CHECKING] = BL_JR_ARMED,
+		[BL_TXN_TRIAL_WAIT] = BL_JR_ARMED,
 		[BL_TXN_CONFIRMED] = BL_JR_CONFIRMED,
 		[BL_TXN_COMMITTING] = BL_JR_CONFIRMED,
 		[BL_TXN_COMMITTED] = BL_JR_DONE,
@@ -156,8 +201,8 @@ enum bl_journal bl_txn_journal(enum bl_txn_state state)
 
 const char *bl_journal_name(enum bl_journal journal)
 {
-	static const char *const names[BL_JR_NJOURNALS] = { "NONE", "ARMED", "CONFIRMED",
-							    "DONE", "RB" };
+	static const char *const names[BL_JR_NJOURNALS] = { "NONE",      "ARMED", "TRIAL",
+							    "CONFIRMED", "DONE",  "RB" };
 	return journal < BL_JR_NJOURNALS ? names[journal] : "?";
 }
 
@@ -166,7 +211,7 @@ const char *bl_recovery_name(enum bl_recovery action)
 	static const char *const names[BL_REC_NACTIONS] = {
 		"nothing",     "keep aside",    "close as rolled back", "reboot",
 		"superseded",  "finish commit", "undo commit",          "roll back",
-		"resume wait", "begin",         "close as refused",
+		"resume wait", "begin",         "close as refused",     "trial",
 	};
 	return action < BL_REC_NACTIONS ? names[action] : "?";
 }
@@ -193,6 +238,11 @@ enum bl_recovery bl_guard_after_boot(enum bl_journal journal, enum bl_where boot
 		if (booted == BL_ON_NEW && boot_default == BL_ON_OLD)
 			return BL_REC_REBOOT;
 		return BL_REC_SUPERSEDED;
+	case BL_JR_TRIAL:
+		if (booted == BL_ON_OLD)
+			return BL_REC_CLOSE_RB;
+		return booted == BL_ON_NEW && boot_default == BL_ON_OLD ? BL_REC_TRIAL
+									: BL_REC_SUPERSEDED;
 	case BL_JR_CONFIRMED:
 		if (booted == BL_ON_NEW)
 			return BL_REC_FINISH_COMMIT;
@@ -215,8 +265,12 @@ enum bl_recovery bl_guard_after_restart(enum bl_txn_state state, bool in_time,
 	case BL_TXN_ACTIVATING:
 	case BL_TXN_CHECKING:
 	case BL_TXN_ROLLING_BACK:
+	case BL_TXN_TRIAL_INSTALLED:
+	case BL_TXN_TRIAL_REBOOT:
 		return BL_REC_ROLL_BACK;
 	case BL_TXN_WAIT_CONFIRM:
+	case BL_TXN_TRIAL_CHECKING:
+	case BL_TXN_TRIAL_WAIT:
 		return in_time ? BL_REC_RESUME_WAIT : BL_REC_ROLL_BACK;
 	case BL_TXN_CONFIRMED:
 	case BL_TXN_COMMITTING:

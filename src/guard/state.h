@@ -16,6 +16,10 @@ enum bl_txn_state {
 	BL_TXN_ACTIVATING,
 	BL_TXN_CHECKING,
 	BL_TXN_WAIT_CONFIRM,
+	BL_TXN_TRIAL_INSTALLED, /* the candidate is being put beside the untouched default */
+	BL_TXN_TRIAL_REBOOT,    /* the next boot, and only that one, is into NEW */
+	BL_TXN_TRIAL_CHECKING,  /* NEW came up */
+	BL_TXN_TRIAL_WAIT,
 	BL_TXN_CONFIRMED,
 	BL_TXN_COMMITTING,
 	BL_TXN_COMMITTED,
@@ -35,6 +39,9 @@ enum bl_txn_event {
 	BL_EV_CHECKS_OK,
 	BL_EV_FAIL,          /* activation or a check failed */
 	BL_EV_CONFIRM,       /* a valid proof over a fresh connection */
+	BL_EV_TRIAL,         /* NEW is to be booted once, unconfirmed */
+	BL_EV_INSTALLED,     /* read back: the candidate is there, the default is OLD */
+	BL_EV_UNGUARDED,     /* the operator wants NEW as boot default, unproven */
 	BL_EV_DEADLINE,      /* nobody confirmed in time, or the deadman fired */
 	BL_EV_ABORT,         /* the operator asks to stop */
 	BL_EV_COMMIT,        /* the profile and boot loader are about to be changed */
@@ -58,6 +65,7 @@ int bl_txn_parse(const char *name, enum bl_txn_state *out, struct bl_err *err) B
 enum bl_journal {
 	BL_JR_NONE,  /* no journal, or one that cannot be read */
 	BL_JR_ARMED, /* a step towards NEW may have been made */
+	BL_JR_TRIAL, /* one boot into NEW was asked for, and has not been seen */
 	BL_JR_CONFIRMED,
 	BL_JR_DONE,
 	BL_JR_RB, /* back on OLD, or never left it */
@@ -82,6 +90,7 @@ enum bl_recovery {
 	BL_REC_RESUME_WAIT,   /* wait on, with the original deadline */
 	BL_REC_BEGIN,         /* nothing was done yet: begin */
 	BL_REC_CLOSE_REFUSED, /* nothing was done, and it is too late to begin */
+	BL_REC_TRIAL,         /* NEW came up as asked: check it and wait */
 	BL_REC_NACTIONS,
 };
 

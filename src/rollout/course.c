@@ -41,6 +41,7 @@ static const struct bl_course_step table[BL_PH_NPHASES][BL_CE_NEVENTS] = {
 	},
 	[BL_PH_PREFLIGHT] = {
 		[BL_CE_CHECKED] = TO(READY, READY),
+		[BL_CE_UNCHANGED] = TO(DONE, END),
 		[BL_CE_LOST] = TO(DONE, END),
 		[BL_CE_FAILED] = TO(DONE, END),
 		[BL_CE_STOP] = TO(DONE, END),

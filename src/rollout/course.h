@@ -29,8 +29,9 @@ enum bl_phase {
 enum bl_course_event {
 	BL_CE_BEGIN,
 	BL_CE_NEED_AGENT,
-	BL_CE_HELLO,     /* the agent is there, and the host runs something else than NEW */
-	BL_CE_UNCHANGED, /* the agent is there, and NEW runs and boots already */
+	BL_CE_HELLO, /* the agent is there, and the host runs something else than NEW */
+	/* nothing is left to do: NEW runs and boots already, or it was only to be looked at */
+	BL_CE_UNCHANGED,
 	BL_CE_COPIED,
 	BL_CE_FAILED,  /* what this phase waits for failed; nothing was changed on the host */
 	BL_CE_CHECKED, /* the preflight is fine */

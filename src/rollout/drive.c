@@ -4,9 +4,9 @@
 #include "base/clock.h"
 #include "copy/copy.h"
 #include "host/session.h"
+#include "rollout/check.h"
 #include "rollout/course.h"
 #include "rollout/rollout.h"
-#include "store/path.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -21,8 +21,12 @@
 #define QUICK_TIMEOUT_S 2
 #define PREPARE_MS      150000 /* the preflight itself waits up to a minute for a booting host */
 #define START_LIMIT_MS  900000
+#define DAY_MS          86400000
 
 struct drive;
+
+/* Our own checks of a host that waits for us. */
+enum look { LOOK_NOT_YET, LOOK_RUNNING, LOOK_GOOD, LOOK_BAD };
 
 struct host {
 	struct drive *d;
@@ -31,6 +35,10 @@ struct host {
 	enum bl_phase phase;
 	struct bl_session *work, *fresh;
 	struct bl_copy *copy;
+	struct bl_look *looking;
+	enum look look;
+	char *look_reason;  /* when it is bad */
+	struct bl_kv asked; /* the challenge of the fresh connection, while we look */
 	char *control;
 	struct bl_kv facts; /* the agent's HELLO */
 	struct bl_kv last;  /* the last STATE */
@@ -43,8 +51,10 @@ struct host {
 	bool refused;   /* sshd answered the last try with a no */
 	bool proved;    /* our proof was sent: it may be confirmed */
 	bool confirmed; /* the host said so */
+	bool rebooting; /* a trial boot was told */
 	bool seen;      /* a fresh connection came through to the end */
 	char *reason, *remedy;
+	struct bl_buf uncovered; /* the preflight's warnings, by name */
 	enum bl_outcome outcome; /* of an end before the start */
 	/* boot time, ns; 0: not set */
 	int64_t heard_ns, lost_ns, due_ns, bound_ns, wake_ns, end_ns, phase_ns;
@@ -63,22 +73,8 @@ struct drive {
 };
 
 static void apply(struct host *h, enum bl_course_event event);
+static void begin_look(struct host *h);
 static void pump(struct drive *d);
-
-static const char *const outcome_names[BL_OUT_NOUTCOMES] = {
-	"committed", "unchanged", "rolled_back", "refused", "unreachable",
-	"failed",    "stuck",     "superseded",  "unknown", "skipped",
-};
-
-const char *bl_outcome_name(enum bl_outcome outcome)
-{
-	return outcome < BL_OUT_NOUTCOMES ? outcome_names[outcome] : "?";
-}
-
-bool bl_outcome_is_good(enum bl_outcome outcome)
-{
-	return outcome == BL_OUT_COMMITTED || outcome == BL_OUT_UNCHANGED;
-}
 
 /* The first cause stays: what follows it is its consequence. */
 static void blame(struct host *h, enum bl_outcome outcome, const char *reason,
@@ -101,78 +97,12 @@ static void note(struct host *h, const char *text)
 	watch(h)->note(h->d->spec->ctx, h->i, text);
 }
 
-static enum bl_outcome outcome_of(const struct host *h)
-{
-	static const struct {
-		const char *state;
-		enum bl_outcome outcome;
-	} ends[] = {
-		{ "COMMITTED", BL_OUT_COMMITTED }, { "ROLLED_BACK", BL_OUT_ROLLED_BACK },
-		{ "REFUSED", BL_OUT_REFUSED },     { "SUPERSEDED", BL_OUT_SUPERSEDED },
-		{ "STUCK", BL_OUT_STUCK },         { "NONE", BL_OUT_REFUSED },
-	};
-	const char *state = bl_kv_get(&h->last, "state");
-	for (size_t i = 0; state && i < BL_COUNT(ends); i++)
-		if (strcmp(state, ends[i].state) == 0)
-			return ends[i].outcome;
-	return BL_OUT_UNKNOWN;
-}
-
-static const char *headline_of(enum bl_outcome outcome)
-{
-	static const char *const lines[BL_OUT_NOUTCOMES] = {
-		[BL_OUT_COMMITTED] = "Successfully activated new system!",
-		[BL_OUT_UNCHANGED] = "Nothing to do: this system runs and boots already",
-		[BL_OUT_ROLLED_BACK] =
-			"Failed to activate new system! Rolled back to previous one",
-		[BL_OUT_REFUSED] = "Refused! Nothing was changed",
-		[BL_OUT_UNREACHABLE] = "Failed to reach the host! Nothing was changed",
-		[BL_OUT_FAILED] = "Failed to prepare the host! Nothing was changed",
-		[BL_OUT_STUCK] = "STUCK! This host needs a person",
-		[BL_OUT_SUPERSEDED] =
-			"Somebody else changed this host meanwhile! It was left alone",
-		[BL_OUT_UNKNOWN] = "UNKNOWN! The host did not answer within its own limit",
-		[BL_OUT_SKIPPED] = "Not switched, since the run was stopped",
-	};
-	return lines[outcome];
-}
-
-/* One sentence about the host as it is now, from its own last word. */
-static char *state_of(const struct host *h, enum bl_outcome outcome)
-{
-	const char *system = bl_kv_get(&h->last, "system");
-	const char *remark = bl_kv_str(&h->last, "remark");
-	BL_AUTO(bl_buf) b = { 0 };
-	if (outcome == BL_OUT_UNKNOWN) {
-		bl_buf_puts(
-			&b,
-			h->confirmed || h->proved
-				? "it may be confirmed, and commits or goes back by itself"
-				: "it was not confirmed, and goes back to the old system by itself");
-		return bl_buf_steal(&b);
-	}
-	if (!system)
-		system = bl_kv_get(&h->facts, "system");
-	if (!system)
-		return bl_xstrdup("as before");
-	bl_buf_printf(&b, "runs %s", bl_store_path_name(system));
-	const char *boots = bl_kv_get(&h->last, "boot_default");
-	if (boots && *boots && strcmp(boots, system) != 0)
-		bl_buf_printf(&b, ", but would boot %s", bl_store_path_name(boots));
-	else if (boots && *boots)
-		bl_buf_puts(&b, " and would boot it");
-	if (h->seen)
-		bl_buf_puts(&b, "; reachable");
-	if (*remark)
-		bl_buf_printf(&b, "; %s", remark);
-	return bl_buf_steal(&b);
-}
-
 static void drop_all(struct host *h)
 {
 	bl_session_drop(BL_STEAL(h->work));
 	bl_session_drop(BL_STEAL(h->fresh));
 	bl_copy_drop(BL_STEAL(h->copy));
+	bl_look_drop(BL_STEAL(h->looking));
 	explicit_bzero(h->key, sizeof(h->key));
 }
 
@@ -180,12 +110,15 @@ static void tell_result(struct host *h, enum bl_phase from)
 {
 	bool opened =
 		bl_phase_is_open(from) && !h->foreign && !(from == BL_PH_START && h->reason);
-	enum bl_outcome outcome = opened ? outcome_of(h) : h->outcome;
+	enum bl_outcome outcome = opened ? bl_outcome_of(&h->last) : h->outcome;
 	const char *reason = h->reason;
 	if (opened && *bl_kv_str(&h->last, "reason"))
 		reason = bl_kv_str(&h->last, "reason");
-	h->phase = from;
-	bl_autofree char *state = state_of(h, outcome);
+	const struct bl_outcome_host is = { .facts = &h->facts,
+					    .last = &h->last,
+					    .confirmed = h->confirmed || h->proved,
+					    .seen = h->seen };
+	bl_autofree char *state = bl_outcome_state(outcome, &is);
 	h->phase = BL_PH_DONE;
 	bl_autofree char *next = h->remedy ? bl_xstrdup(h->remedy) : NULL;
 	if (h->epoch && outcome != BL_OUT_COMMITTED)
@@ -199,7 +132,7 @@ static void tell_result(struct host *h, enum bl_phase from)
 		.outcome = outcome,
 		.headline = outcome == BL_OUT_UNKNOWN && h->d->signals > 1
 				    ? "Left to itself, since the run was interrupted"
-				    : headline_of(outcome),
+				    : bl_outcome_headline(outcome),
 		.reason = bl_outcome_is_good(outcome) ? NULL : reason,
 		.state = bl_outcome_is_good(outcome) && !*bl_kv_str(&h->last, "remark") ? NULL
 											: state,
@@ -212,6 +145,14 @@ static void tell_result(struct host *h, enum bl_phase from)
 				     : outcome == BL_OUT_SKIPPED ? BL_ST_SKIPPED
 								 : BL_ST_BAD;
 	watch(h)->result(h->d->spec->ctx, h->i, &r);
+}
+
+/* The host waits for our own checks too. */
+static uint64_t confirm_ms(const struct bl_node *node)
+{
+	uint64_t ms = (uint64_t)node->success_timeout_s * 1000 +
+		      bl_plan_deployer_checks_ms(&node->plan);
+	return ms < DAY_MS ? ms : DAY_MS;
 }
 
 /* --- what the host says --- */
@@ -246,6 +187,11 @@ static void on_hello(struct host *h, const struct bl_msg *m)
 		apply(h, BL_CE_FAILED);
 		return;
 	}
+	/* the preflight tells of it, and of everything else too */
+	if (h->d->spec->look) {
+		apply(h, BL_CE_HELLO);
+		return;
+	}
 	if (bl_kv_bool(&m->kv, "open")) {
 		bl_autofree char *reason = bl_xprintf(
 			"transaction %s of %s is open (%s)", bl_kv_str(&m->kv, "epoch"),
@@ -257,20 +203,56 @@ static void on_hello(struct host *h, const struct bl_msg *m)
 		apply(h, BL_CE_FAILED);
 		return;
 	}
+	if (strcmp(bl_kv_str(&m->kv, "state"), "STUCK") == 0) {
+		bl_autofree char *reason =
+			bl_xprintf("transaction %s is STUCK: %s", bl_kv_str(&m->kv, "epoch"),
+				   bl_kv_str(&m->kv, "reason"));
+		bl_autofree char *remedy =
+			bl_xprintf("mend the host, then `belay abort %s`, then deploy again",
+				   h->node->name);
+		blame(h, BL_OUT_REFUSED, reason, remedy);
+		apply(h, BL_CE_FAILED);
+		return;
+	}
 	h->outcome = BL_OUT_UNCHANGED;
 	apply(h, runs_new(h) ? BL_CE_UNCHANGED : BL_CE_HELLO);
 }
 
 static void on_item(struct host *h, const struct bl_msg *m)
 {
-	if (bl_kv_bool(&m->kv, "ok"))
+	const char *name = bl_kv_str(&m->kv, "item");
+	const char *text = bl_kv_str(&m->kv, "text");
+	const char *remedy = bl_kv_str(&m->kv, "remedy");
+	bool ok = bl_kv_bool(&m->kv, "ok");
+	bool warning = ok && bl_kv_bool(&m->kv, "warning");
+	if (warning)
+		bl_buf_printf(&h->uncovered, "%s%s", h->uncovered.len ? ", " : "", name);
+	if (watch(h)->item)
+		watch(h)->item(h->d->spec->ctx, h->i, name,
+			       warning ? "warning"
+			       : ok    ? "ok"
+				       : "failed",
+			       text, remedy);
+	if (ok)
 		return;
-	bl_autofree char *reason =
-		bl_xprintf("%s: %s", bl_kv_str(&m->kv, "item"), bl_kv_str(&m->kv, "text"));
+	bl_autofree char *reason = bl_xprintf("%s: %s", name, text);
 	if (!h->reason)
-		blame(h, BL_OUT_REFUSED, reason, bl_kv_str(&m->kv, "remedy"));
-	else
+		blame(h, BL_OUT_REFUSED, reason, remedy);
+	else if (!watch(h)->item)
 		note(h, reason);
+}
+
+static void on_checked(struct host *h)
+{
+	if (h->uncovered.len && !watch(h)->item) {
+		bl_autofree char *text =
+			bl_xprintf("not covered on this host: %s (belay doctor %s)",
+				   bl_buf_str(&h->uncovered), h->node->name);
+		note(h, text);
+	}
+	if (h->d->spec->look)
+		h->outcome = BL_OUT_READY;
+	apply(h, h->d->spec->look ? BL_CE_UNCHANGED : BL_CE_CHECKED);
 }
 
 static void on_line(struct host *h, const struct bl_msg *m, bool fresh)
@@ -330,8 +312,13 @@ static void on_state(struct host *h, const struct bl_msg *m, bool fresh)
 	if (strcmp(state, "WAIT_CONFIRM") == 0) {
 		h->due_ns = bl_now_boot_ns() +
 			    (int64_t)bl_kv_u64_or(&m->kv, "left_ms", 0) * BL_NS_PER_MS;
+		begin_look(h);
 		if (!fresh)
 			apply(h, BL_CE_WAITING);
+	} else if (strcmp(state, "TRIAL_REBOOT") == 0) {
+		if (!h->rebooting)
+			note(h, "rebooting once into the new system; the boot default stays");
+		h->rebooting = true;
 	} else if (strcmp(state, "COMMITTED") == 0) {
 		if (fresh)
 			end_seen(h, BL_CE_COMMITTED);
@@ -373,7 +360,7 @@ static void on_work_msg(void *ctx, const struct bl_msg *m)
 		return;
 	case BL_MSG_OK:
 		if (h->phase == BL_PH_PREFLIGHT)
-			apply(h, BL_CE_CHECKED);
+			on_checked(h);
 		else if (h->phase == BL_PH_START)
 			on_started(h, m);
 		return;
@@ -420,7 +407,8 @@ static void lose_work(struct host *h)
 	/* nobody knows when the activation ended: count from the last word */
 	if (!h->due_ns)
 		h->due_ns = (h->heard_ns ? h->heard_ns : h->lost_ns) +
-			    (int64_t)h->node->success_timeout_s * BL_NS_PER_S;
+			    (int64_t)(confirm_ms(h->node) + bl_plan_checks_ms(&h->node->plan)) *
+				    BL_NS_PER_MS;
 	if (h->phase == BL_PH_START && !h->epoch)
 		guess_epoch(h);
 	apply(h, BL_CE_LOST);
@@ -445,28 +433,101 @@ static void try_failed(struct host *h, const char *why)
 	apply(h, BL_CE_TRY_FAILED);
 }
 
-static void prove(struct host *h, const struct bl_msg *challenge)
+/* The host is to go back at once, and to say why. */
+static void ask_to_abort(struct host *h, struct bl_session *by)
+{
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_kv_set_u64(&kv, "epoch", h->epoch);
+	bl_kv_set(&kv, "reason", h->look_reason);
+	bl_session_send(by, BL_MSG_ABORT, &kv);
+}
+
+static void prove(struct host *h, const struct bl_kv *challenge)
 {
 	BL_AUTO(bl_kv) kv = { 0 };
 	char proof[BL_PROOF_HEX];
 	/* what we vouch for is what we deployed, not what it says */
-	if (strcmp(bl_kv_str(&challenge->kv, "new"), h->node->out_path) != 0 ||
-	    bl_kv_u64_or(&challenge->kv, "epoch", 0) != h->epoch) {
+	if (strcmp(bl_kv_str(challenge, "new"), h->node->out_path) != 0 ||
+	    bl_kv_u64_or(challenge, "epoch", 0) != h->epoch) {
 		try_failed(h, "the host asks to confirm something else than was deployed");
 		return;
 	}
-	bl_proof_make(h->key, &challenge->kv, proof);
+	bl_proof_make(h->key, challenge, proof);
 	bl_kv_set(&kv, "proof", proof);
 	h->proved = true;
 	bl_session_send(h->fresh, BL_MSG_PROOF, &kv);
+}
+
+static void answer_challenge(struct host *h, const struct bl_kv *challenge)
+{
+	if (h->look == LOOK_GOOD)
+		prove(h, challenge);
+	else
+		ask_to_abort(h, h->fresh);
+}
+
+static void on_look_done(void *ctx, const char *reason)
+{
+	struct host *h = ctx;
+	h->look = reason ? LOOK_BAD : LOOK_GOOD;
+	if (reason) {
+		h->look_reason = bl_xstrdup(reason);
+		note(h, reason);
+		/* the quickest way back, if it still leads there */
+		if (h->work)
+			ask_to_abort(h, h->work);
+	}
+	if (h->phase == BL_PH_CONFIRM && h->fresh && h->asked.n > 0) {
+		BL_AUTO(bl_kv) challenge = h->asked;
+		h->asked = (struct bl_kv){ 0 };
+		answer_challenge(h, &challenge);
+	} else if (h->phase == BL_PH_PAUSE) {
+		apply(h, BL_CE_TIMER);
+	}
+}
+
+static void on_look_advisory(void *ctx, const char *text)
+{
+	struct host *h = ctx;
+	bl_autofree char *all = bl_xprintf("%s (advisory)", text);
+	note(h, all);
+}
+
+/* The host waits for the confirmation: now is what it will be judged by. */
+static void begin_look(struct host *h)
+{
+	static const struct bl_look_events events = { .advisory = on_look_advisory,
+						      .done = on_look_done };
+	if (h->look != LOOK_NOT_YET)
+		return;
+	h->look = LOOK_GOOD;
+	if (!bl_look_needed(h->node))
+		return;
+	h->look = LOOK_RUNNING;
+	h->looking = bl_look_start(&h->d->loop, h->node, &events, h);
+}
+
+static void on_challenge(struct host *h, const struct bl_kv *challenge)
+{
+	begin_look(h);
+	if (h->look != LOOK_RUNNING) {
+		answer_challenge(h, challenge);
+		return;
+	}
+	bl_kv_free(&h->asked);
+	BL_KV_FOREACH (challenge, it)
+		bl_kv_set(&h->asked, it->key, it->value);
 }
 
 static void on_fresh_msg(void *ctx, const struct bl_msg *m)
 {
 	struct host *h = ctx;
 	if (m->type == BL_MSG_CHALLENGE && h->phase == BL_PH_CONFIRM) {
-		prove(h, m);
-	} else if (m->type == BL_MSG_OK) {
+		on_challenge(h, &m->kv);
+	} else if (m->type == BL_MSG_OK && bl_kv_bool(&m->kv, "provisional")) {
+		h->proved = false;
+		note(h, "it works live; now a trial boot");
+	} else if (m->type == BL_MSG_OK && h->proved) {
 		h->confirmed = true;
 		watch(h)->phase(h->d->spec->ctx, h->i, "commit", NULL);
 	} else if (m->type == BL_MSG_REFUSED) {
@@ -502,6 +563,7 @@ static void start_try(struct host *h)
 	struct bl_err err = { 0 };
 	bool due = h->due_ns && bl_now_boot_ns() > h->due_ns;
 	bl_session_drop(BL_STEAL(h->fresh));
+	bl_kv_free(&h->asked);
 	h->tries++;
 	h->refused = false;
 	memcpy(h->skip, h->lines, sizeof(h->skip));
@@ -533,8 +595,16 @@ static void on_copy_done(void *ctx, const char *what, const char *remedy)
 
 static void start_copy(struct host *h, bool with_agent)
 {
-	const char *paths[3] = { h->node->out_path, with_agent ? h->d->spec->agent : NULL,
-				 NULL };
+	const char *paths[3] = { 0 };
+	size_t n = 0;
+	if (!h->d->spec->look)
+		paths[n++] = h->node->out_path;
+	if (with_agent)
+		paths[n++] = h->d->spec->agent;
+	if (n == 0) {
+		apply(h, BL_CE_COPIED);
+		return;
+	}
 	struct bl_err err = { 0 };
 	const struct bl_copy_spec spec = {
 		.node = h->node,
@@ -561,7 +631,8 @@ static void do_connect(struct host *h)
 	struct bl_err err = { 0 };
 	h->control = bl_xprintf("%s/%zu", h->d->dir, h->i);
 	if (bl_session_work(&h->d->loop, h->node, h->control, h->d->spec->agent,
-			    h->node->out_path, &events, h, &h->work, &err) < 0)
+			    h->d->spec->look ? "" : h->node->out_path, &events, h, &h->work,
+			    &err) < 0)
 		on_work_gone(h, err.msg, "install OpenSSH's client on this machine");
 }
 
@@ -582,6 +653,8 @@ static void do_preflight(struct host *h)
 	bl_kv_set(&kv, "key", hex);
 	bl_kv_set(&kv, "proof", proof);
 	bl_kv_set(&kv, "force_drift", h->d->spec->force_drift ? "1" : "0");
+	bl_kv_set(&kv, "look", h->d->spec->look ? "1" : "0");
+	bl_plan_tell(&h->node->plan, &kv);
 	bl_session_send(h->work, BL_MSG_PREFLIGHT, &kv);
 }
 
@@ -608,9 +681,9 @@ static void do_start(struct host *h)
 	for (size_t i = 0; i < BL_COUNT(believed); i++)
 		bl_kv_set(&kv, believed[i], bl_kv_str(&h->facts, believed[i]));
 	bl_kv_set_u64(&kv, "activate_ms", (uint64_t)h->node->switch_timeout_s * 1000);
-	bl_kv_set_u64(&kv, "confirm_ms", (uint64_t)h->node->success_timeout_s * 1000);
-	bl_kv_set(&kv, "ignore_units", h->node->ignore_failing_units ? "1" : "0");
+	bl_kv_set_u64(&kv, "confirm_ms", confirm_ms(h->node));
 	bl_kv_set(&kv, "force_drift", spec->force_drift ? "1" : "0");
+	bl_plan_tell(&h->node->plan, &kv);
 	h->bound_ns = bl_now_boot_ns() + START_LIMIT_MS * BL_NS_PER_MS;
 	h->heard_ns = bl_now_boot_ns();
 	bl_session_send(h->work, BL_MSG_START, &kv);
@@ -810,6 +883,9 @@ static void free_host(struct host *h)
 	free(h->control);
 	free(h->reason);
 	free(h->remedy);
+	free(h->look_reason);
+	bl_kv_free(&h->asked);
+	bl_buf_free(&h->uncovered);
 	bl_kv_free(&h->facts);
 	bl_kv_free(&h->last);
 }
@@ -854,6 +930,15 @@ static void end_of_loop(struct drive *d)
 	rmdir(d->dir);
 }
 
+static size_t count_checks(const struct bl_drive_spec *spec)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < spec->n; i++)
+		for (size_t k = 0; k < spec->nodes[i]->plan.n_checks; k++)
+			n += spec->nodes[i]->plan.checks[k].on_deployer;
+	return n;
+}
+
 int bl_drive(const struct bl_drive_spec *spec, bool *out_interrupted, struct bl_err *err)
 {
 	struct drive d = { .spec = spec, .dir = "/tmp/belay-XXXXXX" };
@@ -868,6 +953,7 @@ int bl_drive(const struct bl_drive_spec *spec, bool *out_interrupted, struct bl_
 	if (!mkdtemp(d.dir))
 		return bl_err_set(err, BL_E_SYS, "make a folder in /tmp for control sockets");
 	signal(SIGPIPE, SIG_IGN);
+	bl_look_threads(count_checks(spec));
 	uv_loop_init(&d.loop);
 	uv_timer_init(&d.loop, &d.tick);
 	uv_signal_init(&d.loop, &d.on_int);

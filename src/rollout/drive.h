@@ -6,23 +6,7 @@
 
 #include "fleet/fleet.h"
 #include "guard/proof.h"
-
-enum bl_outcome {
-	BL_OUT_COMMITTED,
-	BL_OUT_UNCHANGED,
-	BL_OUT_ROLLED_BACK,
-	BL_OUT_REFUSED,     /* the host said no; nothing was changed */
-	BL_OUT_UNREACHABLE, /* it could not be talked to; nothing was changed */
-	BL_OUT_FAILED,      /* copying failed; nothing was changed */
-	BL_OUT_STUCK,
-	BL_OUT_SUPERSEDED,
-	BL_OUT_UNKNOWN, /* changed, and it did not answer within its own limit */
-	BL_OUT_SKIPPED, /* another host's failure or the operator came first */
-	BL_OUT_NOUTCOMES,
-};
-
-const char *bl_outcome_name(enum bl_outcome outcome); /* "rolled_back" */
-bool bl_outcome_is_good(enum bl_outcome outcome);
+#include "rollout/outcome.h"
 
 struct bl_drive_result {
 	enum bl_outcome outcome;
@@ -39,6 +23,10 @@ struct bl_drive_observer {
 	void (*phase)(void *ctx, size_t i, const char *phase, const char *line);
 	void (*output)(void *ctx, size_t i, const char *stream, const char *line);
 	void (*note)(void *ctx, size_t i, const char *text);
+	/* a line of the preflight; @level "ok", "warning" or "failed". NULL: only what failed
+	 * is told, as the result's reason and notes, and one note of what is not covered */
+	void (*item)(void *ctx, size_t i, const char *name, const char *level, const char *text,
+		     const char *remedy);
 	/* before the start: the key must be durable when it returns 0, else nothing is started
 	 */
 	int (*starting)(void *ctx, size_t i, const char *system_old,
@@ -60,6 +48,7 @@ struct bl_drive_spec {
 	size_t parallel;
 	bool keep_going;
 	bool force_drift;
+	bool look; /* the preflight alone; a node's out_path may be "", and is not copied */
 	const char *agent; /* the agent's store path */
 	const char *run;
 	const char *owner;                    /* user@machine, for people */

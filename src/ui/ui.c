@@ -133,14 +133,12 @@ static void put_line(struct bl_buf *out, const struct bl_row *row, const char *b
 	bl_buf_putc(out, '\n');
 }
 
-/* A text of several lines under its name. */
-static void put_field(struct bl_buf *out, const struct bl_row *row, const char *name,
+/* A text of several lines behind @head, blanks under it. */
+static void put_lines(struct bl_buf *out, const struct bl_row *row, const char *head,
 		      const char *text)
 {
-	if (!text)
-		return;
 	BL_AUTO(bl_buf) before = { 0 };
-	bl_buf_printf(&before, "  %s: ", name);
+	bl_buf_puts(&before, head);
 	size_t len = without_line_end(text);
 	for (const char *end = text + len;; text++) {
 		const char *line = text;
@@ -153,6 +151,15 @@ static void put_field(struct bl_buf *out, const struct bl_row *row, const char *
 	}
 }
 
+/* The same under a name; nothing when there is none. */
+static void put_field(struct bl_buf *out, const struct bl_row *row, const char *name,
+		      const char *text)
+{
+	bl_autofree char *head = bl_xprintf("  %s: ", name);
+	if (text)
+		put_lines(out, row, head, text);
+}
+
 static void put_result(struct bl_buf *out, const struct bl_row *row)
 {
 	const char *headline = row->headline ? row->headline : row->outcome;
@@ -162,27 +169,33 @@ static void put_result(struct bl_buf *out, const struct bl_row *row)
 	put_field(out, row, "next", row->next);
 }
 
-/* One line for people: at once, or over the picture. */
+/* What is to be said: at once, or over the picture with its next frame. */
+static void flush(struct bl_ui *ui)
+{
+	if (ui->mode == BL_UI_TERMINAL)
+		return;
+	bl_ui_put(ui->fd, ui->above.data, ui->above.len);
+	bl_buf_clear(&ui->above);
+}
+
+/* One line for people. */
 static void say(struct bl_ui *ui, const struct bl_row *row, const char *before,
 		const char *text)
 {
-	struct bl_buf *out = &ui->above;
-	put_line(out, row, before, text, without_line_end(text));
-	if (ui->mode == BL_UI_TERMINAL)
-		return;
-	bl_ui_put(ui->fd, out->data, out->len);
-	bl_buf_clear(out);
+	put_line(&ui->above, row, before, text, without_line_end(text));
+	flush(ui);
 }
 
 /* ---- summary */
 
-static const char *const outcomes[] = { "committed",   "unchanged", "skipped",     "superseded",
-					"rolled_back", "refused",   "unreachable", "failed",
-					"stuck",       "unknown" };
+static const char *const outcomes[] = { "committed",  "unchanged",   "ready",   "skipped",
+					"superseded", "rolled_back", "refused", "unreachable",
+					"failed",     "stuck",       "unknown" };
 
 static enum bl_row_state state_of(const char *outcome)
 {
-	if (bl_str_eq(outcome, "committed") || bl_str_eq(outcome, "unchanged"))
+	if (bl_str_eq(outcome, "committed") || bl_str_eq(outcome, "unchanged") ||
+	    bl_str_eq(outcome, "ready"))
 		return BL_ROW_OK;
 	return bl_str_eq(outcome, "skipped") ? BL_ROW_SKIPPED : BL_ROW_FAILED;
 }
@@ -457,6 +470,27 @@ void bl_ui_note(struct bl_ui *ui, const char *host, const char *text)
 	say(ui, row, "note: ", text);
 	if (ui->mode == BL_UI_TERMINAL)
 		draw(ui, !row);
+}
+
+void bl_ui_item(struct bl_ui *ui, const char *host, const char *level, const char *name,
+		const char *text, const char *remedy)
+{
+	struct bl_row *row = row_of(ui, host);
+	BL_AUTO(bl_buf) b = { 0 };
+	if (ui->mode == BL_UI_JSON) {
+		begin_event(ui, &b, "item", host);
+		put_member(&b, "item", name);
+		put_member(&b, "level", level);
+		put_member(&b, "text", text);
+		put_member(&b, "remedy", *remedy ? remedy : NULL);
+		end_event(ui, &b);
+		return;
+	}
+	bl_autofree char *clean = bl_visible(name);
+	bl_autofree char *head = bl_xprintf("%-8s %s: ", level, clean);
+	put_lines(&ui->above, row, head, text);
+	put_field(&ui->above, row, "remedy", *remedy ? remedy : NULL);
+	flush(ui);
 }
 
 void bl_ui_result(struct bl_ui *ui, const char *host, const struct bl_ui_result *r)

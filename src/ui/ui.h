@@ -13,7 +13,7 @@ enum bl_ui_mode { BL_UI_PLAIN, BL_UI_TERMINAL, BL_UI_JSON };
 struct bl_ui_result {
 	/*
 	 * "committed", "unchanged", "rolled_back", "refused", "unreachable", "failed", "stuck",
-	 * "superseded", "unknown", "skipped"; never NULL
+	 * "superseded", "unknown", "skipped", "ready"; never NULL
 	 */
 	const char *outcome;
 	const char *headline; /* "Successfully activated new system!" */
@@ -44,6 +44,9 @@ void bl_ui_phase(struct bl_ui *ui, const char *host, const char *phase, const ch
 void bl_ui_output(struct bl_ui *ui, const char *host, const char *stream, const char *line);
 /* A remark that is no failure: "boot loader is not readable here, ...". */
 void bl_ui_note(struct bl_ui *ui, const char *host, const char *text);
+/* One thing that was looked at on @host; @level "ok", "warning" or "failed". */
+void bl_ui_item(struct bl_ui *ui, const char *host, const char *level, const char *name,
+		const char *text, const char *remedy);
 /* The end of @host (never NULL). */
 void bl_ui_result(struct bl_ui *ui, const char *host, const struct bl_ui_result *r);
 /* Call every 100 to 250 ms: a terminal shows seconds running. */

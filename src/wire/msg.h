@@ -15,16 +15,17 @@ enum bl_msg_type {
 	/* agent: first of all. version, agent, nonce (of the rehearsal) and the keys of STATE
 	 */
 	BL_MSG_HELLO = 1,
-	/* deployer: new, key (a throwaway), proof (over HELLO's nonce and boot_id), force_drift
+	/* deployer: new, key (a throwaway), proof (over HELLO's nonce and boot_id),
+	 * force_drift, look (nothing is to be started; new may be missing)
 	 * -> ITEM..., OK | REFUSED */
 	BL_MSG_PREFLIGHT = 2,
 	/* deployer: new, key, run, owner, system, generation, boot_default, last_epoch,
-	 * activate_ms, confirm_ms, ignore_units, force_drift -> OK (epoch, bound_ms) | REFUSED,
-	 * then STATE and LINE until the end */
+	 * activate_ms, confirm_ms, force_drift and the keys of a plan -> OK
+	 * (epoch, bound_ms) | REFUSED, then STATE and LINE until the end */
 	BL_MSG_START = 3,
 	/* deployer: epoch (0: the newest) -> STATE */
 	BL_MSG_STATUS = 4,
-	/* deployer: epoch -> OK | REFUSED */
+	/* deployer: epoch, reason ("": on request) -> OK | REFUSED */
 	BL_MSG_ABORT = 5,
 	/* deployer: epoch (0: the newest) -> LINE..., OK */
 	BL_MSG_LOG = 6,
@@ -38,7 +39,8 @@ enum bl_msg_type {
 	BL_MSG_STATE = 20,
 	/* agent: stream, line */
 	BL_MSG_LINE = 21,
-	/* agent: item, ok, text, remedy: one line of the preflight */
+	/* agent: item, ok, warning (ok, but not covered), text, remedy: a line of the preflight
+	 */
 	BL_MSG_ITEM = 22,
 };
 

@@ -61,6 +61,12 @@ refused "a toplevel outside of the store" "node web1: 'toplevel'" "/nix/store/<h
 NODE_FIELDS='"sshOptions":["ControlPath=/x"]' fleet fleet.json "web1=$system"
 run deploy --fleet-json fleet.json
 refused "an ssh option that would share connections" "'sshOptions' has \"ControlPath=/x\"; remove it"
+NODE_FIELDS='"checks":[{"name":"web","type":"http"}]' fleet fleet.json "web1=$system"
+run deploy --fleet-json fleet.json
+refused "a check without what it looks at" "fleet.json: node web1: check 'web': has no 'url'"
+NODE_FIELDS='"units":{"policy":"listed"}' fleet fleet.json "web1=$system"
+run deploy --fleet-json fleet.json
+refused "a policy without its units" "node web1: 'units': the policy \"listed\" and a list 'listed' belong together"
 
 # ---- the selection
 fleet fleet.json "web1=$system" "web2=$system" "db=$system"
@@ -123,6 +129,9 @@ refused "a name that there is not" "undefined variable 'nothing'" "$tmp/fleet/fl
 printf '{\n  nodes.web1 = {\n    sucessTimeout = 3;\n    toplevel = "%s";\n  };\n}\n' "$system" > fleet.nix
 run deploy
 refused "an option that there is not, with the nearest and its line" "sucessTimeout" "did you mean 'successTimeout'" "fleet.nix:3"
+printf '{\n  nodes.web1 = {\n    toplevel = "%s";\n    checks.web = { type = "http";\n      prot = 80; };\n  };\n}\n' "$system" > fleet.nix
+run deploy
+refused "an option that a check has not" "node web1: check" "web" "of type" "there is no option" "prot" "fleet.nix:5"
 echo '{ nodes.web1 = { configuration = { }; }; }' > fleet.nix
 run deploy
 refused "configuration, which a later version reads" "node web1: 'configuration' is not evaluated by this version yet" "set 'toplevel'"

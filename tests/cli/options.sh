@@ -74,6 +74,17 @@ run deploy --json=yes
 refused "a flag with a value" "--json takes no value"
 run deploy -kj
 refused "letters are not bundled" "--keep-going takes no value"
+run deploy --strategy trial
+refused "--strategy of another kind" "--strategy: 'trial' is none of auto, live, boot, live+boot, kexec, unguarded-boot"
+run deploy --strategy
+refused "a strategy that is missing" "--strategy wants a value: S"
+for s in auto live boot live+boot kexec unguarded-boot; do
+  run deploy --strategy "$s" --reboot -f nowhere.nix
+  refused "--strategy $s" "nowhere.nix: No such file or directory"
+  check "the manual has the strategy $s" grep -qxF ".It Ql $s" "$page"
+done
+run deploy --reboot=yes
+refused "--reboot with a value" "--reboot takes no value"
 run deploy --flake . -f x.nix
 refused "two sources" "only one of --file, --flake and --fleet-json"
 run history web1 web2

@@ -8,6 +8,27 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* The agent reads what is told to it, and finds the same. */
+static void check_plan(const struct bl_plan *plan)
+{
+	BL_AUTO(bl_kv) told = { 0 };
+	BL_AUTO(bl_kv) again = { 0 };
+	BL_AUTO(bl_plan) there = { 0 };
+	struct bl_err err = { 0 };
+	assert((plan->units == BL_UNITS_LISTED) == (plan->listed_units.n > 0));
+	for (size_t i = 0; i < plan->n_checks; i++) {
+		const struct bl_check *c = &plan->checks[i];
+		assert(c->name[0] && c->what && c->contains && c->timeout_ms >= 1000);
+	}
+	bl_plan_tell(plan, &told);
+	assert(bl_plan_read(&told, &there, &err) == 0);
+	bl_plan_tell(&there, &again);
+	assert(told.n == again.n);
+	for (size_t i = 0; i < told.n; i++)
+		assert(strcmp(told.items[i].key, again.items[i].key) == 0 &&
+		       strcmp(told.items[i].value, again.items[i].value) == 0);
+}
+
 /* What a parsed fleet promises to all who read it. */
 static void check(const struct bl_fleet *fleet)
 {
@@ -19,6 +40,7 @@ static void check(const struct bl_fleet *fleet)
 		assert(bl_starts_with(node->out_path, "/nix/store/"));
 		assert(!node->drv_path || bl_ends_with(node->drv_path, ".drv"));
 		assert(node->success_timeout_s >= 1 && node->switch_timeout_s >= 1);
+		check_plan(&node->plan);
 	}
 }
 

@@ -2,6 +2,7 @@
 /* Files of /proc and the output of an activation, which users of the host have a hand in. */
 #include "agent/activation.h"
 #include "agent/confirm.h"
+#include "agent/coverage.h"
 #include "agent/snapshot.h"
 
 #include <assert.h>
@@ -44,6 +45,27 @@ static void activation(int status, const char *output)
 	assert((v == BL_ACT_OK) == (reason[0] == '\0'));
 }
 
+static void drop(void *ctx, const char *name, enum bl_item_level level, const char *text,
+		 const char *remedy)
+{
+	size_t *n = ctx;
+	assert(*name && *text && (level == BL_ITEM_OK) == !*remedy);
+	(*n)++;
+}
+
+/* What systemctl shows ends at a bar; all of it is the kernel's command line. */
+static void coverage(const char *text)
+{
+	struct bl_coverage c;
+	size_t n = 0;
+	const struct bl_items items = { drop, &n };
+	bl_autofree char *show = bl_xstrndup(text, strcspn(text, "|"));
+	bl_coverage_read("/dev/null", show, text, &c);
+	assert(memchr(c.runtime, '\0', sizeof(c.runtime)));
+	bl_coverage_judge(&c, &items);
+	assert(n == 5);
+}
+
 /* The first byte says what it is. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -59,6 +81,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case '6':
 		routes(bl_routes_v6, text);
+		break;
+	case 'c':
+		coverage(text);
 		break;
 	case 'a':
 		activation(data[1], *text ? text + 1 : text);

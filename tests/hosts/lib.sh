@@ -15,6 +15,7 @@
 #   BELAY         the program under test                      (<root>/build/belay)
 #   BELAY_LIMIT   seconds that one run of it may take         (120)
 #   TB_PREFIX     names of this run; see ../testbed           (from the script's path)
+#   VM_TOOLS      programs without which the test is skipped, set by it (none)
 #   TB_KEEP=1     leave the hosts running at the end, to look at them
 set -u
 HOSTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -78,6 +79,7 @@ diagnostics() {
   for d in "$TB_STATE"/*/; do
     [ -e "$d/kind" ] || continue
     h=$(basename "$d")
+    look "$h"
     for f in "$d"/upper/var/lib/belay/txn/*/agent.log; do
       [ -s "$f" ] && { say "# $h: ${f##*/var/lib/belay/}:"; tail -n 40 "$f" | diag; }
     done
@@ -91,7 +93,7 @@ diagnostics() {
 if [ "$(id -u)" != 0 ] || ! unshare --mount --net --pid --fork true 2> /dev/null; then
   say "1..0 # SKIP host tests need root"; exit 0
 fi
-for p in ip nix-build busybox mmdebstrap setpriv cc ssh-keygen; do
+for p in ip nix-build busybox mmdebstrap setpriv cc ssh-keygen ${VM_TOOLS:-}; do
   command -v $p > /dev/null || { say "1..0 # SKIP host tests need $p (tests/testbed/README.md)"; exit 0; }
 done
 if "$TB/lib/owner-lives"; then
@@ -121,19 +123,29 @@ OUT=$TEST/out.0 RC=0 FLEET=$TEST/fleet.json
 
 ctl() { "$TB/ctl" "$@"; }                                  # as the deployer; to background it use "$TB/ctl" CMD &
 on() { "$TB/host-shell" "$@"; }                            # on HOST, by its console
-ssh_ok() { timeout 10 "$TB/host-ssh" "$1" true; }          # a fresh connection works
+ssh_ok() { timeout "$(slowly "$1" 10)" "$TB/host-ssh" "$1" true; }          # a fresh connection works
 crash() { "$TB/host-crash" "$1"; }                         # power loss
 hosts() { local d; for d in "$TB_STATE"/*/kind; do [ -e "$d" ] && basename "$(dirname "$d")"; done; }
 
 # system NAME INDEX [build-system arguments]: prints a system's store path
 system() { "$TB/build-system" "$@" || bail "system of $1 does not build"; }
 # settled HOST: has finished starting, with failed units or without
-settled() { timeout 60 "$TB/host-shell" "$1" systemctl is-system-running --wait > /dev/null 2>&1; [ $? -lt 124 ]; }
+settled() { timeout "$(slowly "$1" 60)" "$TB/host-shell" "$1" systemctl is-system-running --wait > /dev/null 2>&1; [ $? -lt 124 ]; }
+is_vm() { [ "$(cat "$TB_STATE/$1/kind" 2> /dev/null)" = vm ]; }
+# slowly HOST SECONDS: that time limit, four times as long for a virtual machine
+slowly() { if is_vm "$1"; then echo $(($2 * 4)); else echo "$2"; fi; }
 # up NAME INDEX [host-up and build-system arguments]: boots a new host, takes its baseline
 up() {
   "$TB/host-up" "$@" > "$TEST/up.$1" 2>&1 || { diag < "$TEST/up.$1"; bail "$1 does not come up"; }
   settled "$1" || bail "$1 does not finish starting"
   baseline "$1"
+}
+# up_vm NAME INDEX LOADER [vm-up and build-system arguments]: the same for a virtual machine
+up_vm() {
+  local name=$1 i=$2 loader=$3; shift 3
+  "$TB/vm-up" "$name" "$i" --loader "$loader" "$@" > "$TEST/up.$name" 2>&1 || { diag < "$TEST/up.$name"; bail "$name does not come up"; }
+  settled "$name" || bail "$name does not finish starting"
+  baseline "$name"
 }
 # up_all NAME:INDEX... [-- arguments for all]: the same for several, at once
 up_all() {
@@ -148,16 +160,23 @@ up_all() {
 }
 # power_on HOST: after a crash; until it has started
 power_on() {
-  "$TB/host-up" "$1" "$(< "$TB_STATE/$1/index")" > "$TEST/up.$1" 2>&1 && settled "$1"
+  local how=host-up; ! is_vm "$1" || how=vm-up
+  "$TB/$how" "$1" "$(< "$TB_STATE/$1/index")" > "$TEST/up.$1" 2>&1 && settled "$1"
 }
 # boots HOST: how often it has booted
-boots() { wc -l < "$TB_STATE/$1/boots"; }
+boots() {
+  if is_vm "$1"; then grep -ac '^stage 2: booting' "$TB_STATE/$1/console.log"; else wc -l < "$TB_STATE/$1/boots"; fi
+}
 booted_since() { [ "$(boots "$1")" -gt "$2" ]; }
+# comes_back HOST BOOTS: has booted more often than that, and has started
+comes_back() { wait_for "$(slowly "$1" 60)" booted_since "$1" "$2" && "$TB/host-wait" "$1" && settled "$1"; }
+# panic HOST: of a virtual machine's kernel; with panic=5 it starts anew
+panic() { on "$1" bash -c '(sleep 0.5; echo c > /proc/sysrq-trigger) > /dev/null 2>&1 &'; }
 # reboot_host HOST: an orderly reboot, until it has started again
 reboot_host() {
   local n; n=$(boots "$1")
   on "$1" systemctl reboot > /dev/null 2>&1
-  wait_for 60 booted_since "$1" "$n" && "$TB/host-wait" "$1" && settled "$1"
+  comes_back "$1" "$n"
 }
 
 # wait_for SECONDS CMD...: until CMD succeeds; fails after SECONDS
@@ -173,16 +192,39 @@ stopwatch() { watch_start=${EPOCHREALTIME/./}; }
 elapsed() { echo $(((${EPOCHREALTIME/./} - watch_start) / 1000)); }
 stopwatch
 
+# look HOST: the disk of a container host lies open; of a virtual machine's the folders that
+# the functions below read are fetched, by its console or, when it is off, from the disk.
+look() {
+  local d=$TB_STATE/$1
+  is_vm "$1" || return 0
+  rm -rf "${d:?}"/{nix,boot,upper}
+  if [ -e "$d/qemu.pid" ]; then
+    # shellcheck disable=SC2016  # expanded in the guest
+    "$TB/host-shell" "$1" bash -c 'cd /; shopt -s nullglob
+      exec tar c nix/var/nix/profiles boot/loader/* boot/grub/grub{.cfg,env} var/lib/belay/txn/*/{state,key,agent.log} 2> /dev/null' \
+      < /dev/null > "$d/look.tar" 2> /dev/null
+  else
+    "$TB/lib/vm-look" "$d" > "$d/look.tar"
+  fi
+  mkdir -p "$d/upper"
+  tar x -C "$d" -f "$d/look.tar" 2> /dev/null
+  [ ! -e "$d/var" ] || mv "$d/var" "$d/upper/"
+}
 # What a host would say, read from its disk; works on a host that is off.
-profile_of() { readlink "$TB_STATE/$1/nix/var/nix/profiles/$(readlink "$TB_STATE/$1/nix/var/nix/profiles/system")"; }
-generation_of() { local l; l=$(readlink "$TB_STATE/$1/nix/var/nix/profiles/system"); l=${l%-link}; echo "${l##*-}"; }
+profile_of() { look "$1"; readlink "$TB_STATE/$1/nix/var/nix/profiles/$(readlink "$TB_STATE/$1/nix/var/nix/profiles/system")"; }
+generation_of() { local l; look "$1"; l=$(readlink "$TB_STATE/$1/nix/var/nix/profiles/system"); l=${l%-link}; echo "${l##*-}"; }
 default_of() { # the system in init= of the boot loader's default entry
   local b=$TB_STATE/$1/boot/loader
+  look "$1"
+  if [ ! -e "$b/loader.conf" ] && [ -e "$b/../grub/grub.cfg" ]; then # GRUB: the first entry is the default
+    sed -n '/^menuentry/,/^}/s/^ *linux .* init=\([^ ]*\)\/init.*/\1/p' "$b/../grub/grub.cfg" | head -n1; return
+  fi
   sed -n 's/^options .*init=\([^ ]*\)\/init.*/\1/p' "$b/entries/$(sed -n 's/^default //p' "$b/loader.conf")" 2> /dev/null
 }
 # newest_txn HOST: the folder of the transaction with the highest epoch
 newest_txn() {
   local n dir=$TB_STATE/$1/upper/var/lib/belay/txn
+  look "$1"
   # on a disk of its own it is seen through the host alone
   [ ! -s "$TB_STATE/$1/disks" ] || dir=/proc/$(cat "$TB_STATE/$1/init.pid" 2> /dev/null)/root/var/lib/belay/txn
   n=$(cd "$dir" 2> /dev/null && printf '%s\n' [0-9]* | grep -E '^[0-9]+$' | sort -n | tail -n1)
@@ -202,20 +244,23 @@ state_is() { [[ $(state_of "$1") =~ ^($2)$ ]]; }
 
 # write_fleet FILE NODE=PATH...: a fleet as `belay deploy --fleet-json FILE` reads it.
 # Settings, all optional: SUCCESS_TIMEOUT, SWITCH_TIMEOUT, IGNORE_FAILING, STRATEGY,
-# SSH_OPTIONS and ELEVATE (arrays), HOST_<node> (root@<node>), TAGS_<node> (words);
+# SSH_OPTIONS and ELEVATE (arrays), HOST_<node> (root@<node>), TAGS_<node> (words),
+# PLAN_<node> or else PLAN (further fields as JSON: '"reboot":"allowed","checks":[...]');
 # a dash in a node's name is an underscore there.
 ELEVATE=(sudo -n) SSH_OPTIONS=() DEPLOY_ARGS=()
 write_fleet() {
-  local file=$1 a node host tags sep=''; shift
+  local file=$1 a node host tags plan sep=''; shift
   {
     printf '{"belayFleet":1,"nodes":{'
     for a in "$@"; do
-      node=${a%%=*} host=HOST_${a%%=*} tags=TAGS_${a%%=*}
-      host=${host//-/_} tags=${tags//-/_}
+      node=${a%%=*} host=HOST_${a%%=*} tags=TAGS_${a%%=*} plan=PLAN_${a%%=*}
+      host=${host//-/_} tags=${tags//-/_} plan=${plan//-/_}
+      plan=${!plan-${PLAN-}}
       # shellcheck disable=SC2086  # tags are words
-      printf '%s"%s":{"enable":true,"host":"%s","toplevel":{"drvPath":null,"path":"%s"},"system":"x86_64-linux","successTimeout":%s,"switchTimeout":%s,"ignoreFailingSystemdUnits":%s,"privilegeEscalationCommand":%s,"hasFastConnection":true,"substituteOnTarget":false,"tags":%s,"sshOptions":%s,"strategy":"%s"}' \
+      printf '%s"%s":{"enable":true,"host":"%s","toplevel":{"drvPath":null,"path":"%s"},"system":"x86_64-linux","successTimeout":%s,"switchTimeout":%s,"ignoreFailingSystemdUnits":%s,"privilegeEscalationCommand":%s,"hasFastConnection":true,"substituteOnTarget":false,"tags":%s,"sshOptions":%s%s%s}' \
         "$sep" "$node" "${!host:-root@$node}" "${a#*=}" "${SUCCESS_TIMEOUT:-20}" "${SWITCH_TIMEOUT:-60}" "${IGNORE_FAILING:-false}" \
-        "$(json_list "${ELEVATE[@]}")" "$(json_list ${!tags-})" "$(json_list "${SSH_OPTIONS[@]}")" "${STRATEGY:-live}"
+        "$(json_list "${ELEVATE[@]}")" "$(json_list ${!tags-})" "$(json_list "${SSH_OPTIONS[@]}")" \
+        "${STRATEGY:+,\"strategy\":\"$STRATEGY\"}" "${plan:+,$plan}"
       sep=,
     done
     printf '}}\n'
@@ -261,7 +306,7 @@ deploy() { fleet "$@"; belay deploy --fleet-json "$FLEET" "${DEPLOY_ARGS[@]}"; }
 # facts HOST [deep]: one fact a line, as the host itself sees them.  The script comes
 # by standard input, so no process of ours has the words it looks for in its arguments.
 facts() {
-  timeout 30 "$TB/host-shell" "$1" bash -s -- "${2:-}" 2> /dev/null << 'X'
+  timeout "$(slowly "$1" 30)" "$TB/host-shell" "$1" bash -s -- "${2:-}" 2> /dev/null << 'X'
 systemctl list-units --state=failed --plain --no-legend --full | while read -r u _; do echo "failed $u"; done
 ip route show default | sed -E 's/ proto [a-z]+//; s/ +$//; s/^/route /'
 ip -o addr show scope global | sort | while read -r _ dev family addr _; do echo "address $dev $family $addr"; done
@@ -269,6 +314,8 @@ echo "resolver $(cksum < /etc/resolv.conf)" 2> /dev/null
 echo "system $(readlink /run/current-system)"
 [ "$1" = deep ] || { echo end; exit 0; }
 
+for f in /sys/firmware/efi/efivars/LoaderEntryOneShot-*; do [ -e "$f" ] && echo "once $(tail -c +5 "$f" | tr -d '\0')"; done
+[ ! -e /boot/grub/grubenv ] || sed -n 's/^next_entry=\(..*\)/once \1/p' /boot/grub/grubenv
 # Units of the deployed system itself (a guard that starts at boot) may stay.
 systemctl list-units --all --plain --no-legend --full 'belay-*' | while read -r u _; do
   [ -e "/etc/systemd/system/$u" ] || echo "left unit $u"
@@ -317,6 +364,7 @@ old_of() { sed -n 's/^system //p' "$TB_STATE/$1/baseline"; }
 # keys_of HOST: the keys of its transactions in hex, from outside
 keys_of() {
   local f k
+  look "$1"
   for f in "$TB_STATE/$1"/upper/var/lib/belay/txn/*/key; do
     [ -s "$f" ] || continue
     k=$(tr -d '\0\n' < "$f")
@@ -339,7 +387,9 @@ oracle_once() {
   if [ -n "$gen" ]; then
     x=$(generation_of "$h"); [ "$x" = "$gen" ] || echo "O3 the profile's generation is $x, wanted $gen"
   fi
-  [ ! -s "$d/boot/loader/oneshot" ] || echo "O3 a one-shot boot entry is left: $(< "$d/boot/loader/oneshot")"
+  for f in "$d"/nix/var/nix/profiles/system-profiles/belaytrial*; do [ ! -L "$f" ] || echo "O3 the candidate of a trial boot is left: $f"; done
+
+  sed -n 's/^once /O3 a one-shot boot entry is left: /p' <<< "$now"
 
   grep '^failed ' <<< "$now" | while read -r f; do
     grep -qxF "$f" "$d/baseline" || echo "O4 unit ${f#failed } has failed"

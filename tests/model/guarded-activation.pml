@@ -6,9 +6,9 @@
    Persistent: bdef (cold-boot default), oneshot, jr (journal).
    Volatile: up. Crash may strike between any two steps (NCRASH times),
    the agent may be SIGKILLed (NKILL times) and is restarted.
-   -DTABLES: strategy live alone, and every decision of guard and resume, what each state means in the
+   -DTABLES: every decision of guard and resume, what each state means in the
    journal, and which step may follow which are the C tables themselves: tables.pml, made by
-   `tables --pml`. Without it they are written out here, trial boots included.        */
+   `tables --pml`. Without it they are written out here.        */
 #ifndef NCRASH
 #define NCRASH 2
 #endif
@@ -81,7 +81,6 @@ active proctype M() {
   wdog = true;
 #endif
 #ifdef TABLES
-  trial = false;                         /* not in the tables yet */
   RECORD(tPREPARED, jARMED);
   if :: NOTE(eABORT); goto fin :: CRASH; KILL fi;
 start:
@@ -118,13 +117,20 @@ activate:                                 /* switch-to-configuration test */
 wait_live:
   skip;
   if
-  :: up == rNEW -> STEP(eCONFIRM, jCONF); conf = true; CRASH; KILL; goto commit   /* fresh confirm */
+#ifdef TABLES
+  :: up == rNEW && sys == sOLD -> goto install             /* live+boot: a provisional confirmation */
+#endif
+  :: up == rNEW -> if :: sys == sNEW -> proven = true :: else fi; STEP(eCONFIRM, jCONF); conf = true; CRASH; KILL; goto commit   /* fresh confirm */
   :: NOTE(eDEADLINE); goto rollback
   :: NOTE(eABORT); goto rollback
   fi;
 
 install:                                  /* candidate entry, default untouched */
-  jr = jTRIAL; CRASH; KILL;
+  NOTE(eTRIAL); CRASH; KILL;
+#ifdef TABLES
+  if :: NOTE(eFAIL); goto rollback :: skip fi;
+#endif
+  STEP(eINSTALLED, jTRIAL); CRASH; KILL;
   oneshot = true; CRASH; KILL;
   up = rDOWN; goto boot;
 
@@ -161,6 +167,9 @@ undo:                                     /* commit failed: default first, journ
 
 rollback:
   CRASH; KILL;
+#ifdef TABLES
+  oneshot = false; CRASH; KILL;
+#endif
   if
   :: up == rDOWN -> goto boot
   :: else -> skip
@@ -212,14 +221,21 @@ recover:                                  /* what each word of the tables means 
   CRASH; KILL;
   if
   :: act == a_nothing || act == a_keep_aside -> acked = (acked || COMMITTED); goto fin
-  :: act == a_close_as_rolled_back -> RECORD(tROLLED_BACK, jRB); goto fin
+  :: act == a_close_as_rolled_back -> oneshot = false; RECORD(tROLLED_BACK, jRB); goto fin
   :: act == a_close_as_refused -> RECORD(tREFUSED, jRB); goto fin
   :: act == a_superseded -> RECORD(tSUPERSEDED, jDONE); goto fin
-  :: act == a_reboot -> goto reboot
+  :: act == a_reboot -> oneshot = false; goto reboot
   :: act == a_finish_commit -> goto commit
   :: act == a_undo_commit -> bdef = sOLD; I1; CRASH; KILL; RECORD(tROLLED_BACK, jRB); goto fin
   :: act == a_roll_back -> RECORD(tROLLING_BACK, jARMED); goto rollback
-  :: act == a_resume_wait -> goto wait_live
+  :: act == a_resume_wait && st == tTRIAL_CHECKING -> goto check_trial
+  :: act == a_resume_wait && st != tTRIAL_CHECKING -> goto wait_live
+  :: act == a_trial -> RECORD(tTRIAL_CHECKING, jARMED);
+check_trial:
+       CRASH; KILL;
+       if :: NOTE(eFAIL); goto rollback :: NOTE(eCHECKS_OK) fi;
+       CRASH; KILL;
+       goto wait_live
   :: act == a_begin -> goto start
   fi;
 resume:

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Drives the tables of guard/state.h through every interleaving of one deployment with strategy
- * `live` in a small world: what runs, what would boot, what the journal says. Power may fail
- * and the agent may be killed between any two steps, every outside event may come in every
- * state. A breadth-first search visits all of it and checks the invariants of the protocol.
+ * Drives the tables of guard/state.h through every interleaving of one deployment, live, by a
+ * trial boot or both, in a small world: what runs, what would boot, what the journal says.
+ * Power may fail and the agent may be killed between any two steps, every outside event may
+ * come in every state. A breadth-first search visits all of it and checks the invariants of the
+ * protocol.
  *
  *   tables             search; the shortest way to a violation is shown
  *   tables --lose      the same, and power failures and kills may also take the journal
@@ -12,7 +13,7 @@
  * world too, 'loop' there as an endless way; 'lose' when it takes --lose tables --pml       the
  * tables for guarded-activation.pml, so that spin checks these very cells
  *
- * Not in this world: trial boots, third parties (BL_ON_OTHER) and the reboot budget.
+ * Not in this world: third parties (BL_ON_OTHER), the reboot budget, unguarded-boot.
  */
 #include "guard/state.h"
 
@@ -102,7 +103,27 @@ static const struct mutant {
 	  BL_REC_REBOOT },
 	{ "boot-rb-old-commits", true, false, BOOT, BL_JR_RB, BL_ON_OLD, BL_ON_OLD,
 	  BL_REC_FINISH_COMMIT },
+	{ "boot-trial-new-commits", true, false, BOOT, BL_JR_TRIAL, BL_ON_NEW, BL_ON_OLD,
+	  BL_REC_FINISH_COMMIT },
+	{ "boot-trial-new-left-open", true, false, BOOT, BL_JR_TRIAL, BL_ON_NEW, BL_ON_OLD,
+	  BL_REC_NOTHING },
+	{ "boot-trial-old-left-open", true, false, BOOT, BL_JR_TRIAL, BL_ON_OLD, BL_ON_OLD,
+	  BL_REC_NOTHING },
+	{ "boot-trial-old-tries-again", false, false, BOOT, BL_JR_TRIAL, BL_ON_OLD, BL_ON_OLD,
+	  BL_REC_TRIAL },
+	{ "boot-armed-new-left-open", true, false, BOOT, BL_JR_ARMED, BL_ON_NEW, BL_ON_OLD,
+	  BL_REC_NOTHING },
+	{ "boot-none-new-left-open", false, true, BOOT, BL_JR_NONE, BL_ON_NEW, BL_ON_OLD,
+	  BL_REC_KEEP_ASIDE },
 	/* after a restart of the agent */
+	{ "restart-trial-reboot-left-open", true, false, RESTART, BL_TXN_TRIAL_REBOOT, ANY, ANY,
+	  BL_REC_NOTHING },
+	{ "restart-trial-reboot-closes", true, false, RESTART, BL_TXN_TRIAL_REBOOT, ANY, ANY,
+	  BL_REC_CLOSE_REFUSED },
+	{ "restart-trial-wait-commits", true, false, RESTART, BL_TXN_TRIAL_WAIT, ANY, ANY,
+	  BL_REC_FINISH_COMMIT },
+	{ "restart-trial-wait-ignores-deadline", false, false, RESTART, BL_TXN_TRIAL_WAIT, 0,
+	  ANY, BL_REC_RESUME_WAIT },
 	{ "restart-none-new-rolls-back", false, true, RESTART, BL_TXN_NONE, ANY, BL_ON_NEW,
 	  BL_REC_ROLL_BACK },
 	{ "restart-none-old-commits", false, true, RESTART, BL_TXN_NONE, ANY, BL_ON_OLD,
@@ -156,7 +177,17 @@ static const struct mutant {
 	  0, BL_JR_CONFIRMED },
 	{ "journal-rolled-back-says-armed", true, false, JOURNAL, BL_TXN_ROLLED_BACK, 0, 0,
 	  BL_JR_ARMED },
+	{ "journal-trial-says-confirmed", true, false, JOURNAL, BL_TXN_TRIAL_REBOOT, 0, 0,
+	  BL_JR_CONFIRMED },
+	{ "journal-trial-says-back", false, false, JOURNAL, BL_TXN_TRIAL_REBOOT, 0, 0,
+	  BL_JR_RB },
+	{ "journal-trial-wait-says-confirmed", true, false, JOURNAL, BL_TXN_TRIAL_WAIT, 0, 0,
+	  BL_JR_CONFIRMED },
 	/* events */
+	{ "next-trial-checking-takes-confirm", false, false, NEXT, BL_TXN_TRIAL_CHECKING,
+	  BL_EV_CONFIRM, 0, BL_TXN_CONFIRMED },
+	{ "next-trial-wait-deadline-confirms", true, false, NEXT, BL_TXN_TRIAL_WAIT,
+	  BL_EV_DEADLINE, 0, BL_TXN_CONFIRMED },
 	{ "next-armed-takes-confirm", false, false, NEXT, BL_TXN_ARMED, BL_EV_CONFIRM, 0,
 	  BL_TXN_CONFIRMED },
 	{ "next-checking-takes-confirm", false, false, NEXT, BL_TXN_CHECKING, BL_EV_CONFIRM, 0,
@@ -255,6 +286,7 @@ struct world {
 	uint8_t lost;           /* a journal was lost once */
 	uint8_t ours; /* the journal holds this boot's id, or this is the boot it began in */
 	uint8_t live_done; /* the activation of NEW came to its end */
+	uint8_t oneshot;   /* the next boot, and only that one, is into NEW */
 };
 
 struct node {
@@ -338,7 +370,7 @@ static void check_end(uint32_t node, const struct world *w, enum bl_journal jour
 {
 	if (w->up != UP_OLD && w->up != UP_NEW)
 		violate(node, "it is over and the host cannot be reached");
-	if (journal == BL_JR_ARMED || journal == BL_JR_CONFIRMED)
+	if (journal == BL_JR_ARMED || journal == BL_JR_TRIAL || journal == BL_JR_CONFIRMED)
 		violate(node, "it is over and the transaction is still open (I3)");
 	if (w->record == BL_TXN_COMMITTED && (w->bdef != BL_ON_NEW || w->up != UP_NEW))
 		violate(node, "committed, but NEW does not run or would not boot (I2)");
@@ -346,6 +378,8 @@ static void check_end(uint32_t node, const struct world *w, enum bl_journal jour
 		violate(node, "rolled back, but OLD does not run or would not boot (I10)");
 	if (!w->conf && (w->bdef != BL_ON_OLD || w->up != UP_OLD))
 		violate(node, "nobody confirmed, but the end is not OLD (I8)");
+	if (w->oneshot)
+		violate(node, "it is over and the next boot is into NEW (I5)");
 	if (w->up == UP_NEW && !w->conf)
 		violate(node, "NEW runs with neither a supervisor nor a confirmation (I5)");
 }
@@ -365,6 +399,9 @@ static void check(uint32_t node)
 		violate(node, "what was acknowledged as committed is gone (I2)");
 	if (w->up != UP_DOWN && w->up != UP_OLD && journal == BL_JR_RB)
 		violate(node, "the journal says rolled back and OLD does not run (I10)");
+	if (w->oneshot && !w->lost && journal != BL_JR_TRIAL &&
+	    w->record != BL_TXN_ROLLING_BACK)
+		violate(node, "the next boot is into NEW and the journal does not know (I5)");
 	if (w->at == END)
 		check_end(node, w, journal);
 }
@@ -404,7 +441,8 @@ static void outside(const struct world *w)
 	if (t.next[state][BL_EV_ABORT] != BL_TXN_NONE)
 		fire(*w, BL_EV_ABORT, "abort");
 	/* waiting has no other end of its own, so there a deadline that is refused is a loop */
-	if (t.next[state][BL_EV_DEADLINE] != BL_TXN_NONE || state == BL_TXN_WAIT_CONFIRM)
+	if (t.next[state][BL_EV_DEADLINE] != BL_TXN_NONE || state == BL_TXN_WAIT_CONFIRM ||
+	    state == BL_TXN_TRIAL_WAIT)
 		fire(*w, BL_EV_DEADLINE, "deadline");
 }
 
@@ -474,9 +512,27 @@ static void reboot(struct world w, const char *how)
 	to(&w, how);
 }
 
+/* Its journal is durable before the one-shot is set. */
+static void trial_reboot(struct world w)
+{
+	if (w.step == 0) {
+		w.oneshot = 1;
+		w.step = 1;
+		to(&w, "one-shot set and read back");
+		return;
+	}
+	fire(w, BL_EV_FAIL, "the reboot is refused");
+	reboot(w, "reboot for the trial");
+}
+
 static void rolling_back(struct world w)
 {
 	w.live_done = 0;
+	if (w.oneshot) {
+		w.oneshot = 0;
+		to(&w, "one-shot cleared");
+		return;
+	}
 	switch (w.step) {
 	case 0:
 		if (w.booted == BL_ON_NEW)
@@ -505,6 +561,7 @@ static void agent(struct world w)
 	case BL_TXN_ARMED:
 		fire(w, BL_EV_FAIL, "cannot start the activation");
 		fire(w, BL_EV_ACTIVATE, "activate");
+		fire(w, BL_EV_TRIAL, "trial boot");
 		return;
 	case BL_TXN_ACTIVATING:
 		activating(w);
@@ -515,6 +572,22 @@ static void agent(struct world w)
 		return;
 	case BL_TXN_WAIT_CONFIRM:
 		fire(w, BL_EV_FAIL, "a unit fails while waiting");
+		if (w.up == UP_NEW)
+			fire(w, BL_EV_TRIAL, "provisional confirmation: trial boot");
+		return;
+	case BL_TXN_TRIAL_INSTALLED:
+		fire(w, BL_EV_FAIL, "the candidate cannot be installed");
+		fire(w, BL_EV_INSTALLED, "the candidate is installed");
+		return;
+	case BL_TXN_TRIAL_REBOOT:
+		trial_reboot(w);
+		return;
+	case BL_TXN_TRIAL_CHECKING:
+		fire(w, BL_EV_FAIL, "a check fails in the trial boot");
+		fire(w, BL_EV_CHECKS_OK, "the checks pass in the trial boot");
+		return;
+	case BL_TXN_TRIAL_WAIT:
+		fire(w, BL_EV_FAIL, "a unit fails while waiting in the trial boot");
 		return;
 	case BL_TXN_CONFIRMED:
 		fire(w, BL_EV_COMMIT, "commit");
@@ -561,9 +634,15 @@ static void recover(struct world w, enum bl_recovery action)
 		break;
 	case BL_REC_CLOSE_RB:
 		w.at = END;
+		w.oneshot = 0;
 		set_state(&w, BL_TXN_ROLLED_BACK);
 		break;
+	case BL_REC_TRIAL:
+		set_state(&w, BL_TXN_TRIAL_CHECKING);
+		w.late = 0;
+		break;
 	case BL_REC_REBOOT:
+		w.oneshot = 0;
 		reboot(w, how);
 		return;
 	case BL_REC_SUPERSEDED:
@@ -582,7 +661,10 @@ static void recover(struct world w, enum bl_recovery action)
 		set_state(&w, BL_TXN_ROLLING_BACK);
 		break;
 	case BL_REC_RESUME_WAIT:
-		w.state = BL_TXN_WAIT_CONFIRM;
+		/* a mutant may say so of a state in which nobody waits */
+		w.state = w.record == BL_TXN_TRIAL_CHECKING || w.record == BL_TXN_TRIAL_WAIT
+				  ? w.record
+				  : BL_TXN_WAIT_CONFIRM;
 		break;
 	case BL_REC_BEGIN:
 		w.state = BL_TXN_PREPARED;
@@ -647,6 +729,26 @@ static void power_and_kill(struct world w)
 	}
 }
 
+/* The one-shot is gone before what it names is started. */
+static void firmware(struct world w)
+{
+	bool trial = w.oneshot;
+	w.oneshot = 0;
+	w.ours = 0;
+	w.late = 1; /* another boot voids the deadline */
+	if (trial)
+		to(&w, "the trial boot dies");
+	w.at = GUARD;
+	w.booted = trial ? BL_ON_NEW : w.bdef;
+	w.up = w.booted == BL_ON_NEW ? UP_NEW : UP_OLD;
+	w.live_done = w.up == UP_NEW;
+	to(&w, trial ? "boots NEW once" : "boots the default");
+	if (trial) {
+		w.up = UP_CUT;
+		to(&w, "boots NEW once, cut off");
+	}
+}
+
 static void expand(uint32_t node)
 {
 	struct world w = nodes[node].w;
@@ -659,13 +761,7 @@ static void expand(uint32_t node)
 		restarted(w);
 		break;
 	case FIRMWARE:
-		w.at = GUARD;
-		w.booted = w.bdef;
-		w.up = w.bdef == BL_ON_NEW ? UP_NEW : UP_OLD;
-		w.live_done = w.up == UP_NEW;
-		w.ours = 0;
-		w.late = 1; /* another boot voids the deadline */
-		to(&w, "boots the default");
+		firmware(w);
 		break;
 	case GUARD:
 		after_boot(w);
@@ -788,7 +884,8 @@ static const char *spin_word(const char *name)
 
 static const char *spin_journal(enum bl_journal journal)
 {
-	static const char *const names[] = { "jNONE", "jARMED", "jCONF", "jDONE", "jRB" };
+	static const char *const names[] = { "jNONE", "jARMED", "jTRIAL",
+					     "jCONF", "jDONE",  "jRB" };
 	return names[journal];
 }
 

@@ -34,7 +34,9 @@ static void every_setting_of_a_node_is_read(void **state)
 		"\"system\":\"x86_64-linux\",\"successTimeout\":21,\"switchTimeout\":86400,"
 		"\"ignoreFailingSystemdUnits\":true,\"privilegeEscalationCommand\":[\"run0\",\"-n\"],"
 		"\"hasFastConnection\":true,\"substituteOnTarget\":true,\"tags\":[\"web\",\"eu.1\"],"
-		"\"sshOptions\":[\"Port=2222\",\"User deploy\"],\"strategy\":\"auto\"}}}";
+		"\"sshOptions\":[\"Port=2222\",\"User deploy\"],\"strategy\":\"live+boot\","
+		"\"reboot\":\"allowed\",\"bootTimeout\":86400,\"preActivate\":\"a\\nb\","
+		"\"postRollback\":\"c\"}}}";
 	BL_AUTO(bl_fleet) fleet = { 0 };
 	struct bl_err err = { 0 };
 	assert_works(parse(text, &fleet, &err), &err);
@@ -48,13 +50,125 @@ static void every_setting_of_a_node_is_read(void **state)
 	assert_string_equal(n->system, "x86_64-linux");
 	assert_int_equal(n->success_timeout_s, 21);
 	assert_int_equal(n->switch_timeout_s, 86400);
-	assert_true(n->ignore_failing_units);
+	assert_int_equal(n->plan.units, BL_UNITS_IGNORE);
 	assert_int_equal(n->elevate.n, 2);
 	assert_string_equal(n->elevate.items[0], "run0");
 	assert_true(n->substitute_on_target);
 	assert_string_equal(n->tags.items[1], "eu.1");
 	assert_int_equal(n->ssh_options.n, 2);
 	assert_string_equal(n->ssh_options.items[1], "User deploy");
+	assert_int_equal(n->plan.strategy, BL_STRATEGY_LIVE_BOOT);
+	assert_true(n->plan.reboot_allowed);
+	assert_int_equal(n->plan.boot_ms, 86400000);
+	assert_string_equal(n->plan.pre_activate, "a\nb");
+	assert_string_equal(n->plan.post_rollback, "c");
+}
+
+static void units_are_read_and_the_older_option_means_that_none_counts(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *settings;
+		enum bl_units_policy want;
+		size_t ignored, listed;
+	} cases[] = {
+		{ "\"units\":{}", BL_UNITS_NEW_FAILURES, 0, 0 },
+		{ "\"units\":{\"policy\":\"strict\",\"ignore\":[\"a@b-c.service\"]}",
+		  BL_UNITS_STRICT, 1, 0 },
+		{ "\"units\":{\"listed\":[\"dev-a\\\\x2db.mount\",\"b:c_d.timer\"],\"policy\":\"listed\"}",
+		  BL_UNITS_LISTED, 0, 2 },
+		{ "\"ignoreFailingSystemdUnits\":true,\"units\":{\"policy\":\"new-failures\"}",
+		  BL_UNITS_IGNORE, 0, 0 },
+		{ "\"ignoreFailingSystemdUnits\":false,\"units\":{\"policy\":\"strict\"}",
+		  BL_UNITS_STRICT, 0, 0 },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		bl_autofree char *text = with(cases[i].settings);
+		BL_AUTO(bl_fleet) fleet = { 0 };
+		struct bl_err err = { 0 };
+		assert_works(parse(text, &fleet, &err), &err);
+		const struct bl_plan *plan = &fleet.nodes[0].plan;
+		assert_int_equal(plan->units, cases[i].want);
+		assert_int_equal(plan->ignore_units.n, cases[i].ignored);
+		assert_int_equal(plan->listed_units.n, cases[i].listed);
+	}
+}
+
+static void every_type_of_check_is_read(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *json;
+		enum bl_check_type type;
+		const char *what, *contains;
+		uint32_t port, status;
+		bool on_deployer, advisory;
+	} cases[] = {
+		{ "\"type\":\"unit\",\"unit\":\"a.service\"", .type = BL_CHECK_UNIT,
+		  .what = "a.service" },
+		{ "\"port\":65535,\"type\":\"tcp\"", .type = BL_CHECK_TCP, .what = "127.0.0.1",
+		  .port = 65535 },
+		{ "\"host\":\"fe80::1%eth0\",\"port\":1,\"type\":\"tcp\",\"where\":\"deployer\"",
+		  .type = BL_CHECK_TCP, .what = "fe80::1%eth0", .port = 1,
+		  .on_deployer = true },
+		{ "\"type\":\"http\",\"url\":\"http://[::1]:8080/a?b\"", .type = BL_CHECK_HTTP,
+		  .what = "http://[::1]:8080/a?b" },
+		{ "\"type\":\"http\",\"url\":\"https://a\",\"status\":404,\"contains\":\"x\\ny\"",
+		  .type = BL_CHECK_HTTP, .what = "https://a", .status = 404,
+		  .contains = "x\ny" },
+		{ "\"type\":\"http\",\"url\":\"http://a\",\"status\":null,\"contains\":null",
+		  .type = BL_CHECK_HTTP, .what = "http://a" },
+		{ "\"type\":\"command\",\"command\":\"a | b\\nc\",\"required\":false",
+		  .type = BL_CHECK_COMMAND, .what = "a | b\nc", .advisory = true },
+		{ "\"type\":\"dns\",\"lookup\":\"example.org\"", .type = BL_CHECK_DNS,
+		  .what = "example.org" },
+		{ "\"type\":\"route\"", .type = BL_CHECK_ROUTE, .what = "" },
+		{ "\"type\":\"file\",\"path\":\"/a b\",\"contains\":\"\"",
+		  .type = BL_CHECK_FILE, .what = "/a b" },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		bl_autofree char *settings =
+			bl_xprintf("\"checks\":[{\"name\":\"c.1\",%s}]", cases[i].json);
+		bl_autofree char *text = with(settings);
+		BL_AUTO(bl_fleet) fleet = { 0 };
+		struct bl_err err = { 0 };
+		assert_works(parse(text, &fleet, &err), &err);
+		assert_int_equal(fleet.nodes[0].plan.n_checks, 1);
+		const struct bl_check *c = &fleet.nodes[0].plan.checks[0];
+		assert_string_equal(c->name, "c.1");
+		assert_int_equal(c->type, cases[i].type);
+		assert_string_equal(c->what, cases[i].what);
+		assert_string_equal(c->contains, cases[i].contains ? cases[i].contains : "");
+		assert_int_equal(c->port, cases[i].port);
+		assert_int_equal(c->status, cases[i].status);
+		assert_int_equal(c->on_deployer, cases[i].on_deployer);
+		assert_int_equal(c->advisory, cases[i].advisory);
+		assert_int_equal(c->timeout_ms, 10000);
+		assert_int_equal(c->retries, 3);
+		assert_int_equal(c->hold_ms, 0);
+	}
+}
+
+static void checks_stay_in_order_and_have_their_times_in_milliseconds(void **state)
+{
+	(void)state;
+	bl_autofree char *text = with(
+		"\"checks\":[{\"name\":\"b\",\"type\":\"route\",\"timeout\":86400,\"retries\":0,"
+		"\"hold\":86400,\"required\":true,\"where\":\"target\"},"
+		"{\"name\":\"a\",\"type\":\"route\",\"hold\":0,\"retries\":1000}]");
+	BL_AUTO(bl_fleet) fleet = { 0 };
+	struct bl_err err = { 0 };
+	assert_works(parse(text, &fleet, &err), &err);
+	const struct bl_plan *plan = &fleet.nodes[0].plan;
+	assert_int_equal(plan->n_checks, 2);
+	assert_string_equal(plan->checks[0].name, "b");
+	assert_int_equal(plan->checks[0].timeout_ms, 86400000);
+	assert_int_equal(plan->checks[0].hold_ms, 86400000);
+	assert_int_equal(plan->checks[0].retries, 0);
+	assert_false(plan->checks[0].advisory);
+	assert_string_equal(plan->checks[1].name, "a");
+	assert_int_equal(plan->checks[1].hold_ms, 0);
+	assert_int_equal(plan->checks[1].retries, 1000);
 }
 
 static void what_is_left_out_gets_its_documented_default(void **state)
@@ -70,7 +184,15 @@ static void what_is_left_out_gets_its_documented_default(void **state)
 	assert_null(n->system);
 	assert_int_equal(n->success_timeout_s, 20);
 	assert_int_equal(n->switch_timeout_s, 60);
-	assert_false(n->ignore_failing_units);
+	assert_int_equal(n->plan.strategy, BL_STRATEGY_AUTO);
+	assert_false(n->plan.reboot_allowed);
+	assert_int_equal(n->plan.boot_ms, 300000);
+	assert_int_equal(n->plan.units, BL_UNITS_NEW_FAILURES);
+	assert_int_equal(n->plan.ignore_units.n, 0);
+	assert_int_equal(n->plan.listed_units.n, 0);
+	assert_string_equal(n->plan.pre_activate, "");
+	assert_string_equal(n->plan.post_rollback, "");
+	assert_int_equal(n->plan.n_checks, 0);
 	assert_int_equal(n->elevate.n, 2);
 	assert_string_equal(n->elevate.items[0], "sudo");
 	assert_string_equal(n->elevate.items[1], "-n");
@@ -199,8 +321,39 @@ static void a_bad_setting_is_told_with_node_field_and_what_is_wanted(void **stat
 		{ "\"system\":\"a b\"",
 		  "'system' is \"a b\"; it must be null or a system like \"x86_64-linux\"" },
 		{ "\"strategy\":\"trial\"",
-		  "'strategy' is \"trial\"; it must be \"live\" or \"auto\"; "
-		  "this version knows no other way to switch" },
+		  "'strategy' is \"trial\"; it must be \"auto\", \"live\", \"boot\", "
+		  "\"live+boot\", \"kexec\" or \"unguarded-boot\"" },
+		{ "\"reboot\":true", "'reboot' is true; it must be \"never\" or \"allowed\"" },
+		{ "\"bootTimeout\":0",
+		  "'bootTimeout' is 0; it must be a whole number of seconds from 1 to 86400" },
+		{ "\"preActivate\":[]", "'preActivate' is a list; it must be null or at most "
+					"16384 bytes of lines for sh" },
+		{ "\"units\":\"strict\"", "'units' is \"strict\"; it must be an object with "
+					  "policy, ignore and listed" },
+		{ "\"units\":{\"polcy\":1}", "'units': unknown key 'polcy'; " VERSIONS },
+		{ "\"units\":{\"policy\":\"ignore\"}",
+		  "'units': 'policy' is \"ignore\"; it must be \"new-failures\", \"strict\" or "
+		  "\"listed\"" },
+		{ "\"units\":{\"ignore\":[\"a.service\",\"nginx\"]}",
+		  "'units': 'ignore' has \"nginx\" as entry 2; it must be a list of units like "
+		  "\"nginx.service\"" },
+		{ "\"units\":{\"ignore\":[\".service\"]}",
+		  "'units': 'ignore' has \".service\" as entry 1; it must be a list of units like "
+		  "\"nginx.service\"" },
+		{ "\"units\":{\"ignore\":[\"a b.service\"]}",
+		  "'units': 'ignore' has \"a b.service\" as entry 1; it must be a list of units "
+		  "like \"nginx.service\"" },
+		{ "\"units\":{\"policy\":\"listed\"}",
+		  "'units': the policy \"listed\" and a list 'listed' belong together: give both "
+		  "or none" },
+		{ "\"units\":{\"listed\":[\"a.service\"]}",
+		  "'units': the policy \"listed\" and a list 'listed' belong together: give both "
+		  "or none" },
+		{ "\"units\":{\"policy\":\"strict\"},\"ignoreFailingSystemdUnits\":true",
+		  "'ignoreFailingSystemdUnits' is true and 'units' has the policy \"strict\"; "
+		  "remove one of them" },
+		{ "\"checks\":{}", "'checks' is an object; it must be a list of at most 128 "
+				   "checks, each an object" },
 		{ "\"system\":{}",
 		  "'system' is an object; it must be null or a system like \"x86_64-linux\"" },
 		{ "\"tags\":\"web\"",
@@ -226,6 +379,93 @@ static void a_bad_setting_is_told_with_node_field_and_what_is_wanted(void **stat
 		struct bl_err err = { 0 };
 		assert_fails(parse(text, &fleet, &err), &err, BL_E_INPUT, want);
 	}
+}
+
+static void a_bad_check_is_told_with_its_name_and_what_is_wanted(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *json;
+		const char *want;
+	} cases[] = {
+		{ "7", "check 1: is 7; it must be an object" },
+		{ "{}", "check 1: has no 'type'; " VERSIONS },
+		{ "{\"type\":\"ping\"}",
+		  "check 1: 'type' is \"ping\"; it must be \"unit\", \"tcp\", \"http\", "
+		  "\"command\", \"dns\", \"route\" or \"file\"" },
+		{ "{\"type\":\"route\"}", "check 1: has no 'name'; " VERSIONS },
+		{ "{\"type\":\"route\",\"name\":\"a b\"}",
+		  "check 1: 'name' is \"a b\"; it must be a text of letters, digits, '_', '.' "
+		  "and '-'" },
+		{ "{\"name\":\"x\",\"type\":\"http\"}", "check 'x': has no 'url'; " VERSIONS },
+		{ "{\"name\":\"x\",\"type\":\"http\",\"url\":\"http://\"}",
+		  "check 'x': 'url' is \"http://\"; it must be a URL like "
+		  "\"http://127.0.0.1/health\"" },
+		{ "{\"name\":\"x\",\"type\":\"http\",\"url\":\"http://a b\"}",
+		  "check 'x': 'url' is \"http://a b\"; it must be a URL like "
+		  "\"http://127.0.0.1/health\"" },
+		{ "{\"name\":\"x\",\"type\":\"http\",\"url\":\"http://a\",\"status\":99}",
+		  "check 'x': 'status' is 99; it must be null or a number from 100 to 599" },
+		{ "{\"name\":\"x\",\"type\":\"http\",\"url\":\"http://a\",\"port\":80}",
+		  "check 'x': unknown key 'port'; " VERSIONS },
+		{ "{\"name\":\"x\",\"type\":\"tcp\"}", "check 'x': has no 'port'; " VERSIONS },
+		{ "{\"name\":\"x\",\"type\":\"tcp\",\"port\":65536}",
+		  "check 'x': 'port' is 65536; it must be a whole number from 1 to 65535" },
+		{ "{\"name\":\"x\",\"type\":\"tcp\",\"port\":1,\"host\":\"-a\"}",
+		  "check 'x': 'host' is \"-a\"; it must be a name or an address" },
+		{ "{\"name\":\"x\",\"type\":\"tcp\",\"port\":1,\"where\":\"deployer\"}",
+		  "check 'x': has no 'host'; " VERSIONS },
+		{ "{\"name\":\"x\",\"type\":\"file\",\"path\":\"a\"}",
+		  "check 'x': 'path' is \"a\"; it must be an absolute path" },
+		{ "{\"name\":\"x\",\"type\":\"unit\",\"unit\":\"nginx\"}",
+		  "check 'x': 'unit' is \"nginx\"; it must be a unit like \"nginx.service\"" },
+		{ "{\"name\":\"x\",\"type\":\"command\",\"command\":\"\"}",
+		  "check 'x': 'command' is \"\"; it must be a line for sh" },
+		{ "{\"name\":\"x\",\"type\":\"dns\",\"lookup\":null}",
+		  "check 'x': 'lookup' is null; it must be a name to look up" },
+		{ "{\"name\":\"x\",\"type\":\"route\",\"where\":\"deployer\"}",
+		  "check 'x': looks at a route of the deployer's machine, which says nothing "
+		  "about the host; leave 'where' out" },
+		{ "{\"name\":\"x\",\"type\":\"route\",\"where\":\"here\"}",
+		  "check 'x': 'where' is \"here\"; it must be \"target\" or \"deployer\"" },
+		{ "{\"name\":\"x\",\"type\":\"route\",\"required\":1}",
+		  "check 'x': 'required' is 1; it must be true or false" },
+		{ "{\"name\":\"x\",\"type\":\"route\",\"timeout\":0}",
+		  "check 'x': 'timeout' is 0; it must be a whole number of seconds from 1 to "
+		  "86400" },
+		{ "{\"name\":\"x\",\"type\":\"route\",\"hold\":-1}",
+		  "check 'x': 'hold' is -1; it must be a whole number of seconds from 0 to "
+		  "86400" },
+		{ "{\"name\":\"x\",\"type\":\"route\",\"retries\":1001}",
+		  "check 'x': 'retries' is 1001; it must be a whole number from 0 to 1000" },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		bl_autofree char *settings = bl_xprintf("\"checks\":[%s]", cases[i].json);
+		bl_autofree char *text = with(settings);
+		bl_autofree char *want = bl_xprintf("f.json: node web1: %s", cases[i].want);
+		struct bl_fleet fleet = { 0 };
+		struct bl_err err = { 0 };
+		assert_fails(parse(text, &fleet, &err), &err, BL_E_INPUT, want);
+	}
+}
+
+static void a_plan_too_long_for_one_message_is_refused(void **state)
+{
+	(void)state;
+	BL_AUTO(bl_buf) b = { 0 };
+	bl_buf_puts(&b, "\"checks\":[");
+	for (int i = 0; i < 20; i++)
+		bl_buf_printf(
+			&b,
+			"%s{\"name\":\"c%d\",\"type\":\"command\",\"command\":\"%010000d\"}",
+			i ? "," : "", i, 0);
+	bl_buf_puts(&b, "]");
+	bl_autofree char *text = with(bl_buf_str(&b));
+	struct bl_fleet fleet = { 0 };
+	struct bl_err err = { 0 };
+	assert_int_equal(parse(text, &fleet, &err), -1);
+	assert_non_null(
+		strstr(err.msg, "are too long for one message to the host: 26 entries"));
 }
 
 static void a_host_that_ssh_or_a_shell_could_misread_is_refused(void **state)
@@ -508,10 +748,45 @@ static void a_document_has_sixteen_mebibytes_at_most(void **state)
 		     "f.json: is larger than 16777216 bytes");
 }
 
+static void one_host_makes_a_fleet(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *host, *name;
+	} cases[] = {
+		{ "root@web1", "web1" },
+		{ "web1.example.org", "web1.example.org" },
+		{ "a@b@203.0.113.7", "203.0.113.7" },
+		{ "fe80::1%eth0", "fe80__1_eth0" },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		BL_AUTO(bl_fleet) fleet = { 0 };
+		struct bl_err err = { 0 };
+		assert_works(bl_fleet_single(cases[i].host, NULL, &fleet, &err), &err);
+		assert_int_equal(fleet.n, 1);
+		assert_string_equal(fleet.nodes[0].host, cases[i].host);
+		assert_string_equal(fleet.nodes[0].name, cases[i].name);
+		assert_string_equal(fleet.nodes[0].out_path, "");
+		assert_true(fleet.nodes[0].enable);
+		assert_int_equal(fleet.nodes[0].elevate.n, 2);
+	}
+	BL_AUTO(bl_fleet) none = { 0 };
+	struct bl_err err = { 0 };
+	assert_fails(bl_fleet_single("-oX=y", NULL, &none, &err), &err, BL_E_USAGE,
+		     "'-oX=y' is no host for ssh: [user@]name");
+	assert_int_equal(bl_fleet_single("web1", "/etc", &none, &err), -1);
+	assert_int_equal(err.code, BL_E_USAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_setting_of_a_node_is_read),
+		cmocka_unit_test(units_are_read_and_the_older_option_means_that_none_counts),
+		cmocka_unit_test(every_type_of_check_is_read),
+		cmocka_unit_test(checks_stay_in_order_and_have_their_times_in_milliseconds),
+		cmocka_unit_test(a_bad_check_is_told_with_its_name_and_what_is_wanted),
+		cmocka_unit_test(a_plan_too_long_for_one_message_is_refused),
 		cmocka_unit_test(what_is_left_out_gets_its_documented_default),
 		cmocka_unit_test(
 			a_fast_connection_turns_substitution_off_unless_it_is_asked_for),
@@ -529,6 +804,7 @@ int main(void)
 		cmocka_unit_test(a_long_value_is_shortened_in_the_message),
 		cmocka_unit_test(a_fleet_has_ten_thousand_nodes_at_most),
 		cmocka_unit_test(a_document_has_sixteen_mebibytes_at_most),
+		cmocka_unit_test(one_host_makes_a_fleet),
 	};
 	return cmocka_run_group_tests_name("fleet", tests, NULL, NULL);
 }

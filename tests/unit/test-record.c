@@ -27,14 +27,12 @@ static const char sample[] = "version=1\n"
 			     "generation_old=41\n"
 			     "generation_new=0\n"
 			     "generation_created=0\n"
-			     "boot_default=" OLD "\n"
 			     "deadline_boot_ns=9223372036854775807\n"
 			     "activated_boot_ns=1234567890123\n"
 			     "activate_ms=300000\n"
 			     "confirm_ms=4294967295\n"
 			     "commit_ms=180000\n"
 			     "rollback_ms=300000\n"
-			     "ignore_units=1\n"
 			     "reboots=2\n"
 			     "sshd=10.0.0.2 22\n"
 			     "reason=100%25 of%0ait\n"
@@ -73,7 +71,6 @@ static void a_record_is_the_text_that_is_written_down(void **state)
 	assert_false(r.generation_created);
 	assert_int_equal(r.deadline_boot_ns, INT64_MAX);
 	assert_int_equal(r.confirm_ms, UINT32_MAX);
-	assert_true(r.ignore_units);
 	assert_int_equal(r.reboots, 2);
 	assert_string_equal(r.sshd, "10.0.0.2 22");
 	assert_string_equal(r.reason, "100% of\nit");
@@ -128,14 +125,12 @@ static void random_record(uint64_t *seed, struct bl_record *r)
 		.generation_old = random_number(seed),
 		.generation_new = random_number(seed),
 		.generation_created = unit_random(seed) % 2,
-		.boot_default = random_text(seed),
 		.deadline_boot_ns = (int64_t)(random_number(seed) >> 1),
 		.activated_boot_ns = (int64_t)(random_number(seed) >> 1),
 		.activate_ms = (uint32_t)random_number(seed),
 		.confirm_ms = (uint32_t)random_number(seed),
 		.commit_ms = (uint32_t)random_number(seed),
 		.rollback_ms = (uint32_t)random_number(seed),
-		.ignore_units = unit_random(seed) % 2,
 		.reboots = (uint32_t)random_number(seed),
 		.sshd = random_text(seed),
 		.reason = random_text(seed),
@@ -157,14 +152,12 @@ static void assert_same(const struct bl_record *a, const struct bl_record *b)
 	assert_int_equal(a->generation_old, b->generation_old);
 	assert_int_equal(a->generation_new, b->generation_new);
 	assert_int_equal(a->generation_created, b->generation_created);
-	assert_string_equal(a->boot_default, b->boot_default);
 	assert_int_equal(a->deadline_boot_ns, b->deadline_boot_ns);
 	assert_int_equal(a->activated_boot_ns, b->activated_boot_ns);
 	assert_int_equal(a->activate_ms, b->activate_ms);
 	assert_int_equal(a->confirm_ms, b->confirm_ms);
 	assert_int_equal(a->commit_ms, b->commit_ms);
 	assert_int_equal(a->rollback_ms, b->rollback_ms);
-	assert_int_equal(a->ignore_units, b->ignore_units);
 	assert_int_equal(a->reboots, b->reboots);
 	assert_string_equal(a->sshd, b->sshd);
 	assert_string_equal(a->reason, b->reason);
@@ -279,7 +272,7 @@ static void a_sealed_text_that_is_no_record_is_refused(void **state)
 		{ "seq=9\n", "epoch=8\n", "seq is missing" },
 		{ "epoch=7\n", "", "epoch is missing" },
 		{ "remark=\n", "", "remark is missing" },
-		{ "boot_default=" OLD "\n", "", "boot_default is missing" },
+		{ "system_old=" OLD "\n", "", "system_old is missing" },
 		{ "epoch=7", "epoch=",
 		  "epoch: '' is not a number from 0 to "
 		  "18446744073709551615" },
@@ -293,9 +286,9 @@ static void a_sealed_text_that_is_no_record_is_refused(void **state)
 		  "9223372036854775807" },
 		{ "4294967295", "4294967296",
 		  "confirm_ms: '4294967296' is not a number from 0 to 4294967295" },
-		{ "ignore_units=1", "ignore_units=2",
-		  "ignore_units: '2' is not a number from 0 to 1" },
-		{ "reason=100%25", "reason=100%", "line 24: value of reason is malformed" },
+		{ "generation_created=0", "generation_created=2",
+		  "generation_created: '2' is not a number from 0 to 1" },
+		{ "reason=100%25", "reason=100%", "line 22: value of reason is malformed" },
 		{ "owner=alice", "owner alice", "line 6 is not key=value" },
 		{ "remark=\n", "remark=", "the last line is cut off" },
 	};

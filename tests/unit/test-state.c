@@ -5,7 +5,7 @@
 
 #include "guard/state.h"
 
-/* The diagram of guarded-activation.md section 4, one arrow a line; live deployments only. */
+/* The diagram of guarded-activation.md section 4, one arrow a line. */
 static const struct {
 	enum bl_txn_state from;
 	enum bl_txn_event event;
@@ -39,6 +39,30 @@ static const struct {
 	{ BL_TXN_WAIT_CONFIRM, BL_EV_FAIL, BL_TXN_ROLLING_BACK },
 	{ BL_TXN_WAIT_CONFIRM, BL_EV_ABORT, BL_TXN_ROLLING_BACK },
 	{ BL_TXN_WAIT_CONFIRM, BL_EV_DEADLINE, BL_TXN_ROLLING_BACK },
+	/* a trial boot: at once, or behind a provisional confirmation */
+	{ BL_TXN_ARMED, BL_EV_TRIAL, BL_TXN_TRIAL_INSTALLED },
+	{ BL_TXN_WAIT_CONFIRM, BL_EV_TRIAL, BL_TXN_TRIAL_INSTALLED },
+	{ BL_TXN_TRIAL_INSTALLED, BL_EV_INSTALLED, BL_TXN_TRIAL_REBOOT },
+	{ BL_TXN_TRIAL_CHECKING, BL_EV_CHECKS_OK, BL_TXN_TRIAL_WAIT },
+	{ BL_TXN_TRIAL_WAIT, BL_EV_CONFIRM, BL_TXN_CONFIRMED },
+	{ BL_TXN_TRIAL_INSTALLED, BL_EV_FAIL, BL_TXN_ROLLING_BACK },
+	{ BL_TXN_TRIAL_INSTALLED, BL_EV_ABORT, BL_TXN_ROLLING_BACK },
+	{ BL_TXN_TRIAL_INSTALLED, BL_EV_DEADLINE, BL_TXN_ROLLING_BACK },
+	{ BL_TXN_TRIAL_INSTALLED, BL_EV_THIRD_PARTY, BL_TXN_SUPERSEDED },
+	{ BL_TXN_TRIAL_REBOOT, BL_EV_FAIL, BL_TXN_ROLLING_BACK },
+	{ BL_TXN_TRIAL_REBOOT, BL_EV_ABORT, BL_TXN_ROLLING_BACK },
+	{ BL_TXN_TRIAL_REBOOT, BL_EV_DEADLINE, BL_TXN_ROLLING_BACK },
+	{ BL_TXN_TRIAL_REBOOT, BL_EV_THIRD_PARTY, BL_TXN_SUPERSEDED },
+	{ BL_TXN_TRIAL_CHECKING, BL_EV_FAIL, BL_TXN_ROLLING_BACK },
+	{ BL_TXN_TRIAL_CHECKING, BL_EV_ABORT, BL_TXN_ROLLING_BACK },
+	{ BL_TXN_TRIAL_CHECKING, BL_EV_DEADLINE, BL_TXN_ROLLING_BACK },
+	{ BL_TXN_TRIAL_CHECKING, BL_EV_THIRD_PARTY, BL_TXN_SUPERSEDED },
+	{ BL_TXN_TRIAL_WAIT, BL_EV_FAIL, BL_TXN_ROLLING_BACK },
+	{ BL_TXN_TRIAL_WAIT, BL_EV_ABORT, BL_TXN_ROLLING_BACK },
+	{ BL_TXN_TRIAL_WAIT, BL_EV_DEADLINE, BL_TXN_ROLLING_BACK },
+	{ BL_TXN_TRIAL_WAIT, BL_EV_THIRD_PARTY, BL_TXN_SUPERSEDED },
+	/* unguarded-boot says itself what it is */
+	{ BL_TXN_ARMED, BL_EV_UNGUARDED, BL_TXN_CONFIRMED },
 	/* the commit fails: undo */
 	{ BL_TXN_CONFIRMED, BL_EV_COMMIT_UNDONE, BL_TXN_ROLLING_BACK },
 	{ BL_TXN_COMMITTING, BL_EV_COMMIT_UNDONE, BL_TXN_ROLLING_BACK },
@@ -114,7 +138,9 @@ static void every_state_is_reached_and_can_end_and_none_comes_back(void **state)
 	for (size_t s = 1; s < BL_TXN_NSTATES; s++)
 		if (bl_txn_is_terminal((enum bl_txn_state)s))
 			ends |= 1U << s;
-	assert_int_equal(reach(BL_TXN_PREPARED, 0), (1U << BL_TXN_NSTATES) - 2);
+	/* into a trial boot leads the boot itself */
+	assert_int_equal(reach(BL_TXN_PREPARED, 0) | reach(BL_TXN_TRIAL_CHECKING, 0),
+			 (1U << BL_TXN_NSTATES) - 2);
 	for (size_t s = 1; s < BL_TXN_NSTATES; s++) {
 		assert_true(reach((enum bl_txn_state)s, 0) & ends);
 		for (size_t e = 0; e < BL_EV_NEVENTS; e++) {
@@ -134,7 +160,10 @@ static void only_a_confirmation_while_waiting_leads_to_a_commit(void **state)
 			enum bl_txn_state to =
 				bl_txn_next((enum bl_txn_state)s, (enum bl_txn_event)e);
 			if (to == BL_TXN_CONFIRMED)
-				assert_true(s == BL_TXN_WAIT_CONFIRM && e == BL_EV_CONFIRM);
+				assert_true(
+					((s == BL_TXN_WAIT_CONFIRM || s == BL_TXN_TRIAL_WAIT) &&
+					 e == BL_EV_CONFIRM) ||
+					(s == BL_TXN_ARMED && e == BL_EV_UNGUARDED));
 			if (to == BL_TXN_COMMITTING)
 				assert_int_equal(s, BL_TXN_CONFIRMED);
 			if (to == BL_TXN_COMMITTED)
@@ -200,13 +229,24 @@ static void the_journal_of_a_state_says_what_must_be_undone(void **state)
 		enum bl_txn_state state;
 		enum bl_journal want;
 	} cases[BL_TXN_NSTATES] = {
-		{ BL_TXN_NONE, BL_JR_NONE },           { BL_TXN_PREPARED, BL_JR_ARMED },
-		{ BL_TXN_ARMED, BL_JR_ARMED },         { BL_TXN_ACTIVATING, BL_JR_ARMED },
-		{ BL_TXN_CHECKING, BL_JR_ARMED },      { BL_TXN_WAIT_CONFIRM, BL_JR_ARMED },
-		{ BL_TXN_CONFIRMED, BL_JR_CONFIRMED }, { BL_TXN_COMMITTING, BL_JR_CONFIRMED },
-		{ BL_TXN_COMMITTED, BL_JR_DONE },      { BL_TXN_ROLLING_BACK, BL_JR_ARMED },
-		{ BL_TXN_ROLLED_BACK, BL_JR_RB },      { BL_TXN_REFUSED, BL_JR_RB },
-		{ BL_TXN_SUPERSEDED, BL_JR_DONE },     { BL_TXN_STUCK, BL_JR_DONE },
+		{ BL_TXN_NONE, BL_JR_NONE },
+		{ BL_TXN_PREPARED, BL_JR_ARMED },
+		{ BL_TXN_ARMED, BL_JR_ARMED },
+		{ BL_TXN_ACTIVATING, BL_JR_ARMED },
+		{ BL_TXN_CHECKING, BL_JR_ARMED },
+		{ BL_TXN_WAIT_CONFIRM, BL_JR_ARMED },
+		{ BL_TXN_TRIAL_INSTALLED, BL_JR_ARMED },
+		{ BL_TXN_TRIAL_REBOOT, BL_JR_TRIAL },
+		{ BL_TXN_TRIAL_CHECKING, BL_JR_ARMED },
+		{ BL_TXN_TRIAL_WAIT, BL_JR_ARMED },
+		{ BL_TXN_CONFIRMED, BL_JR_CONFIRMED },
+		{ BL_TXN_COMMITTING, BL_JR_CONFIRMED },
+		{ BL_TXN_COMMITTED, BL_JR_DONE },
+		{ BL_TXN_ROLLING_BACK, BL_JR_ARMED },
+		{ BL_TXN_ROLLED_BACK, BL_JR_RB },
+		{ BL_TXN_REFUSED, BL_JR_RB },
+		{ BL_TXN_SUPERSEDED, BL_JR_DONE },
+		{ BL_TXN_STUCK, BL_JR_DONE },
 	};
 	for (size_t i = 0; i < BL_COUNT(cases); i++)
 		assert_int_equal(bl_txn_journal(cases[i].state), cases[i].want);
@@ -243,6 +283,9 @@ static const struct {
 	{ BL_JR_ARMED, OLD, { CLOSE_RB, CLOSE_RB, CLOSE_RB } },
 	{ BL_JR_ARMED, NEW, { REBOOT, THEIRS, THEIRS } },
 	{ BL_JR_ARMED, OTHER, { THEIRS, THEIRS, THEIRS } },
+	{ BL_JR_TRIAL, OLD, { CLOSE_RB, CLOSE_RB, CLOSE_RB } },
+	{ BL_JR_TRIAL, NEW, { BL_REC_TRIAL, THEIRS, THEIRS } },
+	{ BL_JR_TRIAL, OTHER, { THEIRS, THEIRS, THEIRS } },
 	{ BL_JR_CONFIRMED, OLD, { UNDO, UNDO, UNDO } },
 	{ BL_JR_CONFIRMED, NEW, { FINISH, FINISH, FINISH } },
 	{ BL_JR_CONFIRMED, OTHER, { THEIRS, THEIRS, THEIRS } },
@@ -276,6 +319,10 @@ static void a_restart_is_answered_as_the_table_says(void **state)
 		[BL_TXN_ACTIVATING] = { BL_REC_ROLL_BACK, BL_REC_ROLL_BACK },
 		[BL_TXN_CHECKING] = { BL_REC_ROLL_BACK, BL_REC_ROLL_BACK },
 		[BL_TXN_WAIT_CONFIRM] = { BL_REC_ROLL_BACK, BL_REC_RESUME_WAIT },
+		[BL_TXN_TRIAL_INSTALLED] = { BL_REC_ROLL_BACK, BL_REC_ROLL_BACK },
+		[BL_TXN_TRIAL_REBOOT] = { BL_REC_ROLL_BACK, BL_REC_ROLL_BACK },
+		[BL_TXN_TRIAL_CHECKING] = { BL_REC_ROLL_BACK, BL_REC_RESUME_WAIT },
+		[BL_TXN_TRIAL_WAIT] = { BL_REC_ROLL_BACK, BL_REC_RESUME_WAIT },
 		[BL_TXN_CONFIRMED] = { FINISH, FINISH },
 		[BL_TXN_COMMITTING] = { FINISH, FINISH },
 		[BL_TXN_COMMITTED] = { NOTHING, NOTHING },

@@ -102,6 +102,25 @@ static void a_failure_is_told_with_reason_state_next_and_a_summary(void **state)
 		      "1 host: 1 rolled back\n");
 }
 
+static void what_was_looked_at_is_told_with_its_level_and_remedy(void **state)
+{
+	(void)state;
+	static const struct bl_ui_result ready = { .outcome = "ready",
+						   .headline = "Ready for a deployment" };
+	struct bl_ui *ui = ui_to_file(BL_UI_PLAIN);
+	bl_ui_begin(ui, "doctor", three, 1);
+	bl_ui_item(ui, "web1", "ok", "journal", "durable", "");
+	bl_ui_item(ui, "web1", "warning", "panic\033[2J", "stays\ndown", "panic=30");
+	bl_ui_result(ui, "web1", &ready);
+	bl_ui_end(ui, 0);
+	bl_autofree char *text = all_of(ui);
+	assert_string_equal(text, "[web1] ok       journal: durable\n"
+				  "[web1] warning  panic\\x1b[2J: stays\n"
+				  "[web1]                        down\n"
+				  "[web1]   remedy: panic=30\n"
+				  "[web1] Ready for a deployment\n");
+}
+
 static void several_hosts_are_summed_up(void **state)
 {
 	(void)state;
@@ -898,6 +917,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_good_deployment_reads_as_users_know_it),
 		cmocka_unit_test(a_failure_is_told_with_reason_state_next_and_a_summary),
+		cmocka_unit_test(what_was_looked_at_is_told_with_its_level_and_remedy),
 		cmocka_unit_test(several_hosts_are_summed_up),
 		cmocka_unit_test(lines_about_the_whole_run_have_no_host_and_may_come_first),
 		cmocka_unit_test(each_plain_line_is_one_write),

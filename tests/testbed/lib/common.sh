@@ -21,7 +21,13 @@ die() { echo "${0##*/}: $*" >&2; exit 1; }
 need() { local p; for p in "$@"; do command -v "$p" > /dev/null || die "$p is missing; README.md names the packages"; done; }
 [[ $TB_PREFIX =~ ^[A-Za-z0-9]{1,4}$ ]] || die "TB_PREFIX has to be one to four letters or digits"
 
-rootfs() { echo "$TB_CACHE/rootfs-${1:-$TB_SUITE}"; }
+# The packages of the hosts' root file system; another list is another file system, so that runs
+# of an older tree go on with theirs.
+TB_PACKAGES=systemd,systemd-sysv,dbus,udev,libpam-systemd,openssh-server,nix-bin,iproute2,iputils-ping,procps,kmod,sudo,passwd,nftables,curl
+rootfs() { local sum; sum=$(cksum <<< "$TB_PACKAGES"); echo "$TB_CACHE/rootfs-${1:-$TB_SUITE}-${sum%% *}"; }
+vm_files() { echo "$TB_CACHE/vm-${1:-$TB_SUITE}"; }
+# shellcheck disable=SC2016  # apt's own placeholder
+debian_mirror() { apt-get indextargets --format '$(REPO_URI)' 2> /dev/null | grep -v security | sort | uniq -c | sort -rn | awk 'NR==1{print $2}'; }
 
 # addr_of INDEX [SEGMENT]: 10.77.x.y in segment 1, 10.78.x.y in 2, 10.79.x.y in 3.
 # Octets 2 to 251 belong to hosts; the deployer is .0.1, the router .255.254.
@@ -32,6 +38,18 @@ bridge_of() { case $1 in 1) echo br0 ;; 2) echo br2 ;; 3) echo br3 ;; *) die "no
 cgroot() { findmnt -rn -t cgroup2 -o TARGET | head -n1; }
 netns_exists() { [ -e "/run/netns/$1" ]; }
 host_dir() { [ -e "$TB_STATE/$1/kind" ] || die "no host named $1"; echo "$TB_STATE/$1"; }
+
+# deployer_knows NAME ADDRESS KEYFILE [SEGMENT]: by name and address.  In segment 3 it has no
+# route, so the name stays out of its /etc/hosts.  Appended, never replaced: a running deployer
+# has these files mounted.
+deployer_knows() {
+  local type key
+  read -r type key _ < "$3"
+  exec 7> "$TB_STATE/ctl/.lock"; flock 7
+  echo "$1,$2 $type $key" >> "$TB_STATE/ctl/home/.ssh/known_hosts"
+  [ "${4:-1}" = 3 ] || echo "$2 $1" >> "$TB_STATE/ctl/hosts"
+  exec 7>&-
+}
 
 # alive PID WORD: that process runs and has WORD in its command line, so it is
 # the one that wrote its pid down and not a later one with the same number.

@@ -1,55 +1,140 @@
 #!/bin/bash
-# shellcheck disable=SC2012,SC2016,SC2086  # store paths have no blanks; the quoted $ are GRUB's
-# Boot loader installer: one Boot Loader Specification entry per generation of
-# the system profile (as NixOS does for systemd-boot) and, where /boot/grub is
-# there, a grub.cfg with the same entries.  Default: the system given as $1.
-# A system that is in no generation of the profile gets no entry (the real
-# systemd-boot installer does the same), so the old default stays.
+# install-bootloader SYSTEM: what NixOS's installers for systemd-boot and GRUB leave behind, with
+# their names and their order of writing.  Entries are those of the system profile's generations
+# and of the profiles in system-profiles (boot trials).
+# shellcheck disable=SC2016  # the quoted $ are GRUB's
 set -e
-top=$1
+shopt -s nullglob
+top=$(readlink -f "$1")
 out=@out@
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+loader=@loader@
+profiles=/nix/var/nix/profiles
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 [ ! -s "$out/bootloader-extra" ] || bash "$out/bootloader-extra" "$top"
-e=/boot/loader/entries
-mkdir -p "$e"
-root=${TESTBED_ROOTDEV:-/dev/vda}
-default=
-keep=" "
-menu=
-# the system profile's generations, newest first, then those of other profiles (boot
-# trials), as NixOS lists them too
-for link in $(ls -d /nix/var/nix/profiles/system-*-link 2>/dev/null | sort -t- -k2 -rn) \
-  $(ls -d /nix/var/nix/profiles/system-profiles/*-link 2>/dev/null); do
-  n=${link%-link}; n=${n##*-}
-  p=; case $link in */system-profiles/*) p=${link##*/}; p=${p%-"$n"-link}- ;; esac
-  t=$(readlink -f "$link")
-  [ -x "$t/init" ] || continue
-  f=nixos-${p}generation-$n.conf
-  opts="init=$t/init root=$root $(cat "$t/kernel-params")"
-  printf 'title NixOS\nversion Generation %s %s\nlinux /vmlinuz\ninitrd /initrd.img\noptions %s\n' \
-    "$n" "$(cat "$t/nixos-version")" "$opts" > "$e/$f.tmp"
-  mv "$e/$f.tmp" "$e/$f"
-  keep="$keep$f "
-  menu+="menuentry \"${f%.conf}\" --id ${f%.conf} { linux /boot/vmlinuz console=ttyS0 panic=1 $opts; initrd /boot/initrd.img; }"$'\n'
-  if [ "$t" = "$(readlink -f "$top")" ] && [ -z "$default" ]; then default=$f; fi
-done
-for f in "$e"/nixos-*generation-*.conf; do
-  [[ $keep == *" ${f##*/} "* ]] || rm -f "$f"
-done
-if [ -n "$default" ]; then
-  printf 'timeout 0\ndefault %s\n' "$default" > /boot/loader/loader.conf.tmp
-  sync -f /boot/loader/loader.conf.tmp
-  mv /boot/loader/loader.conf.tmp /boot/loader/loader.conf
-  if [ -d /boot/grub ]; then
-    { # grubenv's next_entry makes one-shot boots possible, as grub-reboot does
-      echo 'set timeout=0'
-      echo "set default=${default%.conf}"
-      echo 'if [ -s $prefix/grubenv ]; then load_env; fi'
-      echo 'if [ "${next_entry}" ]; then set default="${next_entry}"; set next_entry=; save_env next_entry; fi'
-      echo "$menu"
-    } > /boot/grub/grub.cfg.tmp
-    sync -f /boot/grub/grub.cfg.tmp
-    mv /boot/grub/grub.cfg.tmp /boot/grub/grub.cfg
+
+# links PROFILE: its generations' links, oldest first
+links() { printf '%s\n' "$1"-[0-9]*-link | grep -E -- '-[0-9]+-link$' | sort -V || true; }
+number_of() { local n=${1%-link}; echo "${n##*-}"; }
+others() { local p; for p in "$profiles"/system-profiles/*; do case $p in *-link) ;; *) echo "$p" ;; esac; done; }
+# place FILE: makes a file from standard input, whole or not at all
+place() { cat > "$1.tmp"; sync "$1.tmp"; mv "$1.tmp" "$1"; }
+# on_boot FILE SUFFIX: its name in the loader's folder.  Container hosts have no kernel of their own.
+on_boot() { case $1 in /nix/store/*) local f=${1#/nix/store/}; echo "${f//\//-}$2" ;; *) echo "${1##*/}" ;; esac; }
+# copy FILE COPY: what is there already is whole, and stays
+copy() { case $1 in /nix/store/*) [ -e "$2" ] || { cp "$1" "$2.tmp"; sync "$2.tmp"; mv "$2.tmp" "$2"; } ;; esac; }
+# tidy FOLDER: removes what is not in the list `kept`
+declare -A kept
+tidy() { local f; for f in "$1"/*; do [ -n "${kept[${f##*/}]:-}" ] || rm -f "$f"; done; }
+
+# ---- systemd-boot: an entry file per generation --------------------------------------
+
+dir=/boot/EFI/nixos
+each_entry() { # COMMAND: with link, entry, title, kernel and initrd set, system's generations first
+  local p link entry title kernel initrd t
+  while read -r p; do
+    title=NixOS entry=nixos-generation-
+    if [ "$p" != "$profiles/system" ]; then title="NixOS [${p##*/}]" entry=nixos-${p##*/}-generation-; fi
+    while read -r link; do
+      t=$(readlink -f "$link") kernel=$(readlink -f "$link/kernel") initrd=$(readlink -f "$link/initrd")
+      [ ! -x "$t/init" ] || "$1" "$link" "$t" "$entry$(number_of "$link").conf" "$title" "$kernel" "$initrd"
+    done < <(links "$p")
+  done < <(echo "$profiles/system"; others)
+}
+keep_entry() {
+  kept[$3]=1; kept[$(on_boot "$5" .efi)]=1; kept[$(on_boot "$6" .efi)]=1
+}
+write_entry() {
+  local t=$2 at=/EFI/nixos/ kernel initrd
+  case $5 in /nix/store/*) ;; *) at=/ ;; esac
+  kernel=$(on_boot "$5" .efi) initrd=$(on_boot "$6" .efi)
+  copy "$5" "$dir/$kernel"; copy "$6" "$dir/$initrd"
+  place "/boot/loader/entries/$3" << E
+title $4
+sort-key nixos
+version Generation $(number_of "$1") $(< "$t/nixos-version")
+linux $at$kernel
+initrd $at$initrd
+options init=$t/init $(< "$t/kernel-params")
+E
+  # of several entries with this system the last one is the default, also one of another profile
+  if [ "$t" = "$top" ]; then printf 'timeout 0\ndefault %s\n' "$3" | place /boot/loader/loader.conf; fi
+}
+install_systemd_boot() {
+  local f
+  mkdir -p /boot/loader/entries "$dir"
+  each_entry keep_entry
+  for f in /boot/loader/entries/nixos-*generation-*.conf; do [ -n "${kept[${f##*/}]:-}" ] || rm -f "$f"; done
+  tidy "$dir"
+  each_entry write_entry
+}
+
+# ---- GRUB: one file, a menu per profile ------------------------------------------------
+
+grub_entry() { # NAME SYSTEM
+  local kernel initrd
+  kernel=$(readlink -f "$2/kernel") initrd=$(readlink -f "$2/initrd")
+  [ -e "$kernel" ] && [ -e "$initrd" ] || return 0
+  copy "$kernel" "/boot/kernels/$(on_boot "$kernel" '')"; copy "$initrd" "/boot/kernels/$(on_boot "$initrd" '')"
+  kept[$(on_boot "$kernel" '')]=1; kept[$(on_boot "$initrd" '')]=1
+  cat >&3 << E
+menuentry "$1" --class nixos --unrestricted {
+search --set=drive1 --label boot
+  linux (\$drive1)/kernels/$(on_boot "$kernel" '') init=$(readlink -f "$2")/init $(< "$2/kernel-params")
+  initrd (\$drive1)/kernels/$(on_boot "$initrd" '')
+}
+
+E
+}
+grub_profile() { # PROFILE TITLE
+  local link date
+  echo "submenu \"$2\" --class submenu {" >&3
+  while read -r link; do
+    date=$(stat -c %y "$link")
+    grub_entry "NixOS - Configuration $(number_of "$link") (${date%% *} - $(< "$link/nixos-version"))" "$link"
+  done < <(links "$1" | tac)
+  echo '}' >&3
+}
+install_grub() {
+  local p
+  mkdir -p /boot/kernels /boot/grub
+  [ -e /boot/grub/grubenv ] || grub-editenv /boot/grub/grubenv create
+  exec 3> /boot/grub/grub.cfg.tmp
+  cat >&3 << 'E'
+# Automatically generated.  DO NOT EDIT THIS FILE!
+
+  search --set=drive1 --label boot
+  if [ -s $prefix/grubenv ]; then
+    load_env
   fi
-fi
-sync -f /boot/loader
+
+  # ‘grub-reboot’ sets a one-time saved entry, which we process here and
+  # then delete.
+  if [ "${next_entry}" ]; then
+    set default="${next_entry}"
+    set next_entry=
+    save_env next_entry
+    set timeout=1
+    set boot_once=true
+  else
+    set default=0
+    set timeout=0
+  fi
+
+E
+  grub_entry "NixOS - Default" "$top"
+  grub_profile "$profiles/system" "NixOS - All configurations"
+  while read -r p; do
+    [[ ${p##*/} =~ ^[A-Za-z0-9_]+$ ]] || continue
+    grub_profile "$p" "NixOS - Profile '${p##*/}'"
+  done < <(others)
+  exec 3>&-
+  sync /boot/grub/grub.cfg.tmp
+  mv /boot/grub/grub.cfg.tmp /boot/grub/grub.cfg
+  tidy /boot/kernels
+}
+
+case $loader in
+  systemd-boot) install_systemd_boot ;;
+  grub) install_grub ;;
+esac
+sync -f /boot

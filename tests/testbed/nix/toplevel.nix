@@ -21,14 +21,19 @@
 , users ? [ ]               # { name, authorizedKeys ? [ ], sudo ? false }: normal users; sudo without a password
 , dropPrograms ? [ ]        # names missing from sw/bin
 , units ? { }               # "foo.service" = { text = "..."; wantedBy = [ "multi-user.target" ]; }
+, guard ? false             # with belay's boot guard, as its NixOS module has it
 , etc ? { }                 # "some/file" = "text"
 , version ? "a"
-, kernelParams ? [ ]
+, kernelParams ? [ ]        # behind the virtual machine's own; [ "init=/nope" ] wins over the entry's init=
+, loader ? "systemd-boot"   # which boot loader's files the installer writes; or "grub"
+, kernel ? null             # a virtual machine's kernel and initrd; containers have none
+, initrd ? null
+, initrdFault ? ""          # "broken": is none, so the kernel panics; "hang": waits for ever
 , initInterfaceVersion ? "systemd 2"
 , activationExtra ? ""      # shell run at the end of activate; non-zero -> exit status 2
 , preSwitchCheck ? ""       # shell; non-zero -> exit status 1
 , bootloaderExtra ? ""      # shell run first by the boot loader installer; `exit 1` -> status 1
-, lean ? false              # for emulated machines: no udev, no logind, no PAM; boots about twice as fast
+, lean ? kernel != null     # for emulated machines: no udev, no logind, no PAM; boots about twice as fast
 , ballastMB ? 0             # adds a store path of that size to the closure
 , system ? "x86_64-linux"
 }:
@@ -176,10 +181,14 @@ let
     '';
   });
 
-  allUnits = baseUnits // scriptedUnits // units;
+  guardUnits = if !guard then { } else {
+    "belay-guard.service".text = builtins.readFile ../../../nix/belay-guard.service;
+  };
+
+  allUnits = baseUnits // scriptedUnits // guardUnits // units;
   unitNames = filter (n: allUnits.${n}.enable or true) (attrNames allUnits);
   unitLines = lines (map
-    (n: concatStringsSep " " ([ n (writeFile "unit-${n}" allUnits.${n}.text) ]
+    (n: concatStringsSep " " ([ n (writeFile "unit-${builtins.replaceStrings [ "@" ] [ "-" ] n}" allUnits.${n}.text) ]
       ++ (allUnits.${n}.wantedBy or [ "multi-user.target" ])))
     unitNames) + "\n";
 
@@ -242,6 +251,20 @@ let
 
   etcLines = lines (map (n: "${n} ${etcFiles.${n}}") (attrNames etcFiles)) + "\n";
 
+  # The kernel unpacks what is appended over what was there.
+  initrdFile =
+    if initrdFault == "broken" then toFile "initrd-broken" "not an initrd\n"
+    else if initrdFault == "hang" then
+      run "initrd-hang" { base = initrd; } ''
+        printf '#!/bin/busybox sh\necho "initrd: hangs"\nwhile :; do /bin/busybox sleep 1000; done\n' > init; chmod 755 init
+        size=$(wc -c < "$base")
+        { cat "$base"; head -c $(( (512 - size % 512) % 512 )) /dev/zero; echo init | cpio -o -H newc; } > "$out"''
+    else initrd;
+  # panic=5: a kernel that has panicked starts the machine anew.  One serial line, old names of
+  # interfaces, and nothing that only costs time.
+  machineParams = [ "root=/dev/vda" "console=ttyS0" "panic=5" "net.ifnames=0" "audit=0" "apparmor=0" "selinux=0" "mitigations=off" "nowatchdog" "systemd.show_status=0" "quiet" ];
+  params = (if kernel == null then [ ] else machineParams) ++ kernelParams;
+
   ballast = run "ballast-${toString ballastMB}-${version}" { } ''
     mkdir "$out"; i=0
     while [ $i -lt ${toString ballastMB} ]; do
@@ -256,13 +279,19 @@ let
       masked = concatStringsSep " " masked;
       drop = concatStringsSep " " dropPrograms;
       userNames = concatStringsSep " " (map (u: u.name) users);
-      params = concatStringsSep " " kernelParams;
+      params = concatStringsSep " " params;
+      paramList = concatStringsSep ", " (map (p: "\"${p}\"") params);
+      kernel = if kernel == null then "/boot/vmlinuz" else "${kernel}";
+      initrd = if kernel == null then "/boot/initrd.img" else "${initrdFile}";
+      machine = if kernel == null then "" else "1";
+      inherit loader;
       hasNetwork = if hasNetworkd then "1" else "";
       ballast = if ballastMB > 0 then "${ballast}" else "";
       activate = ./activate.sh;
       init = ./init.sh;
       stc = ./switch-to-configuration.sh;
       bootloader = ./install-bootloader.sh;
+      bootctl = ./bootctl.sh;
       passAsFile = [ "unitLines" "etcLines" "copyLines" "activationExtra" "preSwitchCheck" "bootloaderExtra" ];
     } ''
     u=$out/etc/systemd/system
@@ -309,7 +338,7 @@ let
       awk cmp diff find grep egrep fgrep sed tar xargs gzip gunzip zcat xz which getent ldd locale \
       systemctl systemd-run systemd-inhibit systemd-cat systemd-cgls systemd-escape systemd-notify systemd-tmpfiles \
       systemd-analyze systemd-detect-virt journalctl loginctl busctl networkctl hostnamectl timedatectl \
-      ip ss ping ps pgrep pkill pidof kill free top uptime w watch hostname \
+      ip ss ping curl ps pgrep pkill pidof kill free top uptime w watch hostname \
       mount umount findmnt lsblk flock setsid setpriv unshare nsenter logger lscpu more script dmesg \
       kmod ssh ssh-keygen ssh-keyscan scp sftp su login passwd \
       nix nix-env nix-store nix-daemon nix-instantiate nix-build nix-collect-garbage nix-copy-closure nix-hash nix-channel nix-shell; do
@@ -323,9 +352,14 @@ let
     printf '%s\n' '#!/bin/sh' '[ "$(/usr/bin/id -u)" = 0 ] && exec /usr/bin/sudo "$@"' \
       'echo "sudo: /run/current-system/sw/bin/sudo must be owned by uid 0 and have the setuid bit set" >&2; exit 1' > "$out/sw/bin/sudo"
     chmod 755 "$out/sw/bin/sudo"
+    if [ -n "$machine" ]; then
+      ln -s /usr/bin/bootctl /usr/bin/grub-editenv /usr/sbin/grub-reboot "$out/sw/bin/"
+    else
+      cp "$bootctl" "$out/sw/bin/bootctl"; chmod 755 "$out/sw/bin/bootctl"
+    fi
     for t in $drop; do rm -f "$out/sw/bin/$t"; done
 
-    sub() { sed "s|@out@|$out|g" "$1" > "$2"; chmod 755 "$2"; }
+    sub() { sed "s|@out@|$out|g; s|@loader@|$loader|g" "$1" > "$2"; chmod 755 "$2"; }
     sub "$activate" "$out/activate"; sub "$init" "$out/init"
     sub "$stc" "$out/bin/switch-to-configuration"; sub "$bootloader" "$out/bin/install-bootloader"
     cp "$activationExtraPath" "$out/activation-extra"
@@ -337,12 +371,12 @@ let
     printf %s "$initInterfaceVersion" > "$out/init-interface-version"
     printf %s "$system" > "$out/system"
     printf %s "$params" > "$out/kernel-params"
-    ln -s /boot/vmlinuz "$out/kernel"; ln -s /boot/initrd.img "$out/initrd"; ln -s /lib/systemd "$out/systemd"
+    ln -s "$kernel" "$out/kernel"; ln -s "$initrd" "$out/initrd"; ln -s /lib/systemd "$out/systemd"
     [ -z "$ballast" ] || ln -s "$ballast" "$out/ballast"
     cat > "$out/boot.json" <<X
     { "org.nixos.bootspec.v1": { "system": "$system", "label": "NixOS testbed $version",
-      "kernel": "/boot/vmlinuz", "initrd": "/boot/initrd.img", "init": "$out/init",
-      "kernelParams": [ ], "toplevel": "$out" }, "org.nixos.specialisation.v1": { } }
+      "kernel": "$kernel", "initrd": "$initrd", "init": "$out/init",
+      "kernelParams": [ $paramList ], "toplevel": "$out" }, "org.nixos.specialisation.v1": { } }
     X
   '';
 in

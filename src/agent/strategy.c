@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+#include "agent/strategy.h"
+
+#include "base/file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What stage 1 and the kernel are made of; a toplevel has each as a link or a small file. */
+static const char *const boot_parts[] = {
+	"kernel",
+	"initrd",
+	"kernel-params",
+	"kernel-modules",
+	"firmware",
+	"systemd",
+	"init-interface-version",
+	"etc/fstab",
+	"dtbs",
+	"append-initrd-secrets",
+};
+
+/* Files and folders that say how the host is reached. */
+static const char *const network_parts[] = {
+	"etc/systemd/network", "etc/NetworkManager",      "etc/dhcpcd.conf",
+	"etc/wpa_supplicant",  "etc/wpa_supplicant.conf", "etc/ssh/sshd_config",
+	"etc/resolv.conf",     "etc/resolvconf.conf",     "etc/systemd/resolved.conf",
+	"etc/hosts",           "etc/nftables.conf",
+};
+
+/* Units whose names begin so. */
+static const char *const network_units[] = {
+	"systemd-networkd", "network-",   "dhcpcd",    "NetworkManager",
+	"wpa_supplicant",   "wireguard-", "wg-quick-", "tailscaled",
+	"firewall",         "nftables",   "sshd",      "iwd",
+	"systemd-resolved", "resolvconf",
+};
+
+static bool same_content(const char *a, const char *b)
+{
+	bl_autofd int fa = open(a, O_RDONLY | O_CLOEXEC);
+	bl_autofd int fb = open(b, O_RDONLY | O_CLOEXEC);
+	static char left[65536];
+	static char right[65536];
+	for (;;) {
+		ssize_t n = fa < 0 ? -1 : read(fa, left, sizeof(left));
+		ssize_t m = fb < 0 ? -1 : read(fb, right, sizeof(right));
+		if (n < 0 || n != m || memcmp(left, right, (size_t)n) != 0)
+			return false;
+		if (n == 0)
+			return true;
+	}
+}
+
+/* Missing in both is the same; so is the same file behind another path. */
+static bool same_part(const char *a, const char *b, const char *part)
+{
+	bl_autofree char *pa = bl_xprintf("%s/%s", a, part);
+	bl_autofree char *pb = bl_xprintf("%s/%s", b, part);
+	bl_autofree char *ra = bl_realpath(pa);
+	bl_autofree char *rb = bl_realpath(pb);
+	struct stat sa;
+	struct stat sb;
+	if (!ra || !rb)
+		return !ra && !rb;
+	if (strcmp(ra, rb) == 0)
+		return true;
+	if (stat(ra, &sa) < 0 || stat(rb, &sb) < 0 || !S_ISREG(sa.st_mode) ||
+	    !S_ISREG(sb.st_mode) || sa.st_size != sb.st_size)
+		return false;
+	return same_content(ra, rb);
+}
+
+static void add(struct bl_buf *b, const char *what)
+{
+	bl_buf_printf(b, "%s%s", b->len ? ", " : "", what);
+}
+
+static char *text_of(struct bl_buf *b)
+{
+	return b->len ? bl_buf_steal(b) : NULL;
+}
+
+char *bl_boot_difference(const char *booted, const char *system_new)
+{
+	BL_AUTO(bl_buf) b = { 0 };
+	for (size_t i = 0; i < BL_COUNT(boot_parts); i++)
+		if (!same_part(booted, system_new, boot_parts[i]))
+			add(&b, boot_parts[i]);
+	return text_of(&b);
+}
+
+static bool is_network_unit(const char *name)
+{
+	for (size_t i = 0; i < BL_COUNT(network_units); i++)
+		if (bl_starts_with(name, network_units[i]))
+			return true;
+	return false;
+}
+
+/* Units of @a that are not the same in @b; those that both have are told once. */
+static void compare_units(const char *a, const char *b, bool only_missing, struct bl_buf *out)
+{
+	bl_autofree char *dir = bl_xprintf("%s/etc/systemd/system", a);
+	DIR *d = opendir(dir);
+	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+		if (!is_network_unit(e->d_name))
+			continue;
+		bl_autofree char *part = bl_xprintf("etc/systemd/system/%s", e->d_name);
+		bl_autofree char *there = bl_xprintf("%s/%s", b, part);
+		if (only_missing && access(there, F_OK) == 0)
+			continue;
+		if (!same_part(a, b, part))
+			add(out, e->d_name);
+	}
+	if (d)
+		closedir(d);
+}
+
+char *bl_network_difference(const char *system_old, const char *system_new)
+{
+	BL_AUTO(bl_buf) b = { 0 };
+	for (size_t i = 0; i < BL_COUNT(network_parts); i++)
+		if (!same_part(system_old, system_new, network_parts[i]))
+			add(&b, network_parts[i]);
+	compare_units(system_old, system_new, false, &b);
+	compare_units(system_new, system_old, true, &b);
+	return text_of(&b);
+}
+
+enum bl_strategy bl_strategy_resolve(const struct bl_plan *plan, const char *booted,
+				     const char *system_old, const char *system_new,
+				     char **out_remark)
+{
+	*out_remark = NULL;
+	if (plan->strategy != BL_STRATEGY_AUTO && plan->strategy != BL_STRATEGY_LIVE)
+		return plan->strategy;
+	bl_autofree char *boot = bl_boot_difference(booted, system_new);
+	bl_autofree char *network = bl_network_difference(system_old, system_new);
+	if (boot && plan->strategy == BL_STRATEGY_AUTO && plan->reboot_allowed)
+		return BL_STRATEGY_BOOT;
+	if (boot)
+		*out_remark = bl_xprintf("boot path not proven: %s changed", boot);
+	else if (network)
+		*out_remark =
+			bl_xprintf("boot path of the network not proven: %s changed", network);
+	return BL_STRATEGY_LIVE;
+}
