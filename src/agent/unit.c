@@ -37,15 +37,9 @@ static const char *const properties[] = {
 	/* STUCK: shown as failed, and not tried again */
 	"RestartPreventExitStatus=3",
 };
-/*
- * No conflict with shutdown.target: when a way back ends in a reboot and the shutdown hangs,
- * the keeper is who resets the machine; PID 1's last signals end it where the shutdown goes on.
- */
 static const char *const unit_properties[] = {
-	"StartLimitIntervalSec=0",
-	"DefaultDependencies=no",
-	"RefuseManualStop=yes",
-	"IgnoreOnIsolate=yes",
+	"StartLimitIntervalSec=0", "DefaultDependencies=no", "Conflicts=shutdown.target",
+	"Before=shutdown.target",  "RefuseManualStop=yes",   "IgnoreOnIsolate=yes",
 };
 
 static int run_systemd(const char *system, const char *tool, const struct bl_strv *args,

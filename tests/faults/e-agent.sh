@@ -125,8 +125,8 @@ row_E17() {
   like "E17: says so" "$OUT" 'rebooted into the old system'
 }
 
-# A loader that boots the candidate again and again (its one-shot entry is never cleared): three reboots of
-# ours, then a person has to look.
+# Firmware that boots the candidate again and again, whatever its default: three reboots of ours, then a
+# person has to look.
 row_E18() {
   BELAY_LIMIT=240
   SUCCESS_TIMEOUT=20
@@ -135,8 +135,7 @@ row_E18() {
   kill -STOP "$BELAY_PID"
   wait_for 30 newer_is WAIT_CONFIRM
   sed "s|init=[^ ]*/init|init=$bad/init|" "$TB_STATE/web1/boot/loader/entries/nixos-generation-$gen.conf" > "$TB_STATE/web1/boot/loader/entries/once.conf"
-  echo once.conf > "$TB_STATE/web1/boot/loader/oneshot"
-  touch "$TB_STATE/web1/sticky-oneshot"
+  echo once.conf > "$TB_STATE/web1/stubborn"
   crash web1
   boots=$(boots web1)
   power_on web1
@@ -145,7 +144,7 @@ row_E18() {
   is "E18 it comes up with the new system for ever: exit code" "$RC" 4
   is "E18: at most three reboots of ours" "$(($(boots web1) - boots)) $(state_of web1)" "4 STUCK"
   is "E18: the boot default is the old system" "$(default_of web1)" "$old"
-  rm -f "$TB_STATE/web1/sticky-oneshot" "$TB_STATE/web1/boot/loader/oneshot"
+  rm -f "$TB_STATE/web1/stubborn"
   spoilt=1
 }
 
