@@ -32,6 +32,11 @@ check check-fast:
 	@ci/install-packages all
 	@ci/check $(if $(filter check-fast,$@),--fast)
 
+# Every row of the fault matrix; the table in tests/faults/README.md gets its outcomes.
+sweep: build
+	@ci/install-packages all
+	tests/faults/run --all --record
+
 bench: build
 	@ci/install-packages build testbed
 	BELAY=$(CURDIR)/build/belay BELAY_DATADIR=$(CURDIR)/build/share bench/deploy/run
@@ -44,4 +49,4 @@ install: build
 clean:
 	rm -rf build build-asan build-clang build-fuzz
 
-.PHONY: all packages build demo check check-fast bench install clean
+.PHONY: all packages build demo check check-fast sweep bench install clean
