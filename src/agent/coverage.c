@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define RUNTIME_REMEDY \
-	"set RuntimeWatchdogSec=30s in systemd's system.conf (NixOS: systemd.watchdog.runtimeTime)"
+	"set RuntimeWatchdogSec=30s in systemd's system.conf (NixOS: services.belay.enable)"
 
 /* "30", "-1", "Y"; anything else is 0. */
 static int64_t number(const char *text)
@@ -125,8 +125,8 @@ static void judge_panic(const struct bl_coverage *c, const struct bl_items *item
 	if (now && !c->panic_on_oops)
 		bl_buf_puts(&b, "; an oops does not panic (kernel.panic_on_oops=0)");
 	put(items, "panic", (now && next) || hardware_is_fed(c), bl_buf_str(&b),
-	    "put panic=30 on the kernel's command line (NixOS: boot.kernelParams = "
-	    "[ \"panic=30\" \"boot.panic_on_fail\" ])");
+	    "put panic=30 on the kernel's command line and set kernel.panic=30 (NixOS: "
+	    "services.belay.enable)");
 }
 
 static void judge_kernel(const struct bl_coverage *c, const struct bl_items *items)
@@ -209,7 +209,7 @@ static void judge_shutdown(const struct bl_coverage *c, const struct bl_items *i
 			c->dog.there ? "RebootWatchdogSec is off" : "no watchdog device");
 	put(items, "hang in shutdown", covered, bl_buf_str(&b),
 	    c->dog.there ? "set RebootWatchdogSec=10min in systemd's system.conf (NixOS: "
-			   "systemd.watchdog.rebootTime)"
+			   "services.belay.enable)"
 			 : "give the host a watchdog; RebootWatchdogSec is 10min by default");
 }
 

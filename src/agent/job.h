@@ -16,7 +16,8 @@ struct bl_job {
 	int log_fd;              /* stc.log */
 	void (*tick)(void *ctx); /* keeps answering while a step takes its time; up to 20 ms */
 	void *ctx;
-	bool abort; /* an operator asked to stop */
+	bool abort;  /* an operator asked to stop */
+	bool starve; /* no reboot came about: the watchdog, if it is ours, is to bite */
 };
 
 /* Whether @path is what runs now. */

@@ -282,5 +282,7 @@ enum bl_txn_event bl_rollback_reboot(struct bl_job *job, enum bl_reboot how)
 		bl_log(BL_LOG_ERR, "the reboot could not be recorded");
 	bl_job_say(job, "rebooting into %s", r->system_old);
 	bl_reboot(job, how);
+	/* R6, the last rung: where it leads nowhere either, the host needs a person */
+	job->starve = true;
 	return BL_EV_GIVE_UP;
 }

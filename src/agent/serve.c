@@ -226,15 +226,15 @@ static int do_preflight(struct serve *s, const struct bl_kv *kv)
 	    bl_proof_check(key, &s->challenge, bl_kv_str(kv, "proof"), &err) < 0)
 		return refuse(err.msg, "use the same version of belay on both ends");
 	/* whoever only looks need not have a system, nor need it be here already */
-	bool look = bl_kv_bool(kv, "look");
-	if ((!look || *new) && bl_store_path_check(new, "system", &err) < 0)
+	bool only = bl_kv_bool(kv, "preflight_only");
+	if ((!only || *new) && bl_store_path_check(new, "system", &err) < 0)
 		return refuse(err.msg, "deploy a NixOS toplevel");
 	if (bl_facts_read(&facts, &err) < 0)
 		return refuse(err.msg, "belay deploys to NixOS hosts only");
 	BL_AUTO(bl_plan) plan = { 0 };
 	if (bl_plan_read(kv, &plan, &err) < 0)
 		return refuse(err.msg, "use the same version of belay on both ends");
-	bool with_new = !look || (*new &&bl_preflight_is_valid(facts.system, new));
+	bool with_new = !only || (*new &&bl_preflight_is_valid(facts.system, new));
 	say_item(NULL, "rehearsal", BL_ITEM_OK,
 		 "the way of the confirmation is open, as root and without a terminal", "");
 	struct bl_preflight p = {
@@ -247,7 +247,7 @@ static int do_preflight(struct serve *s, const struct bl_kv *kv)
 	};
 	if (bl_preflight_run(&p) > 0)
 		return refuse("the preflight failed", "");
-	s->rehearsed = !look;
+	s->rehearsed = !only;
 	return reply(BL_MSG_OK, NULL);
 }
 
@@ -484,7 +484,7 @@ static int do_start(struct serve *s, const struct bl_kv *kv)
 	/* the trial's preparation, its shutdown, the boot with its own checks, and another one
 	 * to leave it */
 	if (bl_strategy_boots(plan.strategy))
-		bound += (uint64_t)r->commit_ms + 2 * 90000 + plan.boot_ms +
+		bound += (uint64_t)r->commit_ms + 180000 + plan.boot_ms +
 			 bl_plan_checks_ms(&plan) + 180000;
 	bl_kv_set_u64(&ok, "epoch", r->epoch);
 	bl_kv_set_u64(&ok, "bound_ms", bound);
@@ -653,12 +653,19 @@ static int settle(struct bl_txn *t)
 	return reply(BL_MSG_OK, NULL);
 }
 
-static int do_abort(uint64_t epoch, const char *reason)
+static int do_abort(uint64_t epoch, const struct bl_kv *kv)
 {
+	const char *run = bl_kv_str(kv, "run");
 	struct bl_err err = { 0 };
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
 	if (epoch == 0 || bl_txn_open(epoch, &t, NULL) < 0)
 		return refuse("there is no transaction to stop", "");
+	if (*run && strcmp(run, t.rec.run ? t.rec.run : "") != 0) {
+		bl_autofree char *text =
+			bl_xprintf("its transaction %llu is of run %s",
+				   (unsigned long long)epoch, t.rec.run ? t.rec.run : "?");
+		return refuse(text, "");
+	}
 	if (t.rec.state == BL_TXN_STUCK)
 		return settle(&t);
 	if (bl_txn_is_terminal(t.rec.state)) {
@@ -667,7 +674,7 @@ static int do_abort(uint64_t epoch, const char *reason)
 				   bl_txn_name(t.rec.state));
 		return refuse(text, "to go back to an older system, deploy it");
 	}
-	if (bl_confirm_abort(epoch, reason, &err) < 0)
+	if (bl_confirm_abort(epoch, bl_kv_str(kv, "reason"), &err) < 0)
 		return refuse(err.msg, "`belay status` shows what the host does");
 	return reply(BL_MSG_OK, NULL);
 }
@@ -683,7 +690,7 @@ static int handle(struct serve *s, const struct bl_msg *m)
 	case BL_MSG_STATUS:
 		return say_state(epoch);
 	case BL_MSG_ABORT:
-		return do_abort(epoch, bl_kv_str(&m->kv, "reason"));
+		return do_abort(epoch, &m->kv);
 	case BL_MSG_LOG:
 		return do_log(epoch);
 	case BL_MSG_HELLO:

@@ -32,6 +32,8 @@ static const char *const network_parts[] = {
 	"etc/hosts",           "etc/nftables.conf",
 };
 
+#define NETWORK_DEPTH 3
+
 /* Units whose names begin so. */
 static const char *const network_units[] = {
 	"systemd-networkd", "network-",   "dhcpcd",    "NetworkManager",
@@ -56,23 +58,59 @@ static bool same_content(const char *a, const char *b)
 	}
 }
 
-/* Missing in both is the same; so is the same file behind another path. */
-static bool same_part(const char *a, const char *b, const char *part)
+static bool same_path(const char *a, const char *b, int depth);
+
+/* The same names, and below each the same; links in a folder are followed. */
+static bool same_folder(const char *a, const char *b, int depth)
 {
-	bl_autofree char *pa = bl_xprintf("%s/%s", a, part);
-	bl_autofree char *pb = bl_xprintf("%s/%s", b, part);
-	bl_autofree char *ra = bl_realpath(pa);
-	bl_autofree char *rb = bl_realpath(pb);
+	DIR *d = opendir(a);
+	DIR *other = opendir(b);
+	bool same = d && other;
+	size_t names = 0;
+	for (struct dirent *e = same ? readdir(d) : NULL; e && same; e = readdir(d)) {
+		names++;
+		if (e->d_name[0] == '.' && strspn(e->d_name, ".") == strlen(e->d_name))
+			continue;
+		bl_autofree char *pa = bl_xprintf("%s/%s", a, e->d_name);
+		bl_autofree char *pb = bl_xprintf("%s/%s", b, e->d_name);
+		same = same_path(pa, pb, depth - 1);
+	}
+	for (struct dirent *e = same ? readdir(other) : NULL; e; e = readdir(other))
+		names--;
+	if (d)
+		closedir(d);
+	if (other)
+		closedir(other);
+	return same && names == 0;
+}
+
+/*
+ * Missing in both is the same; so is the same file behind another path, and, @depth levels
+ * down, a folder of the same files.
+ */
+static bool same_path(const char *a, const char *b, int depth)
+{
+	bl_autofree char *ra = bl_realpath(a);
+	bl_autofree char *rb = bl_realpath(b);
 	struct stat sa;
 	struct stat sb;
 	if (!ra || !rb)
 		return !ra && !rb;
 	if (strcmp(ra, rb) == 0)
 		return true;
-	if (stat(ra, &sa) < 0 || stat(rb, &sb) < 0 || !S_ISREG(sa.st_mode) ||
-	    !S_ISREG(sb.st_mode) || sa.st_size != sb.st_size)
+	if (stat(ra, &sa) < 0 || stat(rb, &sb) < 0)
 		return false;
-	return same_content(ra, rb);
+	if (S_ISDIR(sa.st_mode) && S_ISDIR(sb.st_mode))
+		return depth > 0 && same_folder(ra, rb, depth);
+	return S_ISREG(sa.st_mode) && S_ISREG(sb.st_mode) && sa.st_size == sb.st_size &&
+	       same_content(ra, rb);
+}
+
+static bool same_part(const char *a, const char *b, const char *part, int depth)
+{
+	bl_autofree char *pa = bl_xprintf("%s/%s", a, part);
+	bl_autofree char *pb = bl_xprintf("%s/%s", b, part);
+	return same_path(pa, pb, depth);
 }
 
 static void add(struct bl_buf *b, const char *what)
@@ -89,7 +127,7 @@ char *bl_boot_difference(const char *booted, const char *system_new)
 {
 	BL_AUTO(bl_buf) b = { 0 };
 	for (size_t i = 0; i < BL_COUNT(boot_parts); i++)
-		if (!same_part(booted, system_new, boot_parts[i]))
+		if (!same_part(booted, system_new, boot_parts[i], 0))
 			add(&b, boot_parts[i]);
 	return text_of(&b);
 }
@@ -114,7 +152,7 @@ static void compare_units(const char *a, const char *b, bool only_missing, struc
 		bl_autofree char *there = bl_xprintf("%s/%s", b, part);
 		if (only_missing && access(there, F_OK) == 0)
 			continue;
-		if (!same_part(a, b, part))
+		if (!same_part(a, b, part, NETWORK_DEPTH))
 			add(out, e->d_name);
 	}
 	if (d)
@@ -125,7 +163,7 @@ char *bl_network_difference(const char *system_old, const char *system_new)
 {
 	BL_AUTO(bl_buf) b = { 0 };
 	for (size_t i = 0; i < BL_COUNT(network_parts); i++)
-		if (!same_part(system_old, system_new, network_parts[i]))
+		if (!same_part(system_old, system_new, network_parts[i], NETWORK_DEPTH))
 			add(&b, network_parts[i]);
 	compare_units(system_old, system_new, false, &b);
 	compare_units(system_new, system_old, true, &b);

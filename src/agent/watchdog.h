@@ -2,8 +2,9 @@
 /*
  * The host's watchdog, a device that resets the machine when nobody writes to it any more.
  * Where nobody else does, the keeper feeds it for the length of a transaction: a kernel that
- * hangs ends as the old system does, by a boot. Source: the kernel's watchdog-api and its sysfs
- * class.
+ * hangs ends by a boot, into the boot default. A systemd that NEW tells to feed it finds it
+ * busy, tries again at each of its pings, and has it once we close it. Sources: the kernel's
+ * watchdog-api and its sysfs class; systemd, watchdog_ping().
  */
 #ifndef BELAY_AGENT_WATCHDOG_H
 #define BELAY_AGENT_WATCHDOG_H

@@ -25,6 +25,7 @@ struct asker {
 	size_t n, running;
 	const char *agent;
 	int question;
+	const char *run;
 };
 
 static void begin_more(struct asker *a);
@@ -59,6 +60,7 @@ static void on_msg(void *ctx, const struct bl_msg *m)
 		}
 		BL_AUTO(bl_kv) kv = { 0 };
 		bl_kv_set(&kv, "epoch", bl_kv_str(&m->kv, "epoch"));
+		bl_kv_set(&kv, "run", h->all->run ? h->all->run : "");
 		bl_session_send(h->session, (enum bl_msg_type)h->all->question, &kv);
 	} else if (m->type == BL_MSG_OK || m->type == BL_MSG_REFUSED) {
 		steal_msg(&h->answer->reply, m);
@@ -122,10 +124,10 @@ static void close_any(uv_handle_t *handle, void *arg BL_UNUSED)
 		uv_close(handle, NULL);
 }
 
-int bl_ask(const struct bl_selection *sel, const char *agent, int question,
+int bl_ask(const struct bl_selection *sel, const char *agent, int question, const char *run,
 	   struct bl_answer **out, struct bl_err *err)
 {
-	struct asker a = { .n = sel->n, .agent = agent, .question = question };
+	struct asker a = { .n = sel->n, .agent = agent, .question = question, .run = run };
 	bl_autofree struct asking *hosts = bl_xcalloc(sel->n, sizeof(*hosts));
 	struct bl_answer *answers = bl_xcalloc(sel->n, sizeof(*answers));
 	a.hosts = hosts;

@@ -115,7 +115,7 @@ static int ask_fleet(const struct bl_args *args, int question, struct bl_fleet *
 	if (bl_cmd_fleet(args, &source, fleet, sel, err) < 0 ||
 	    bl_cmd_agent(sel->nodes[0]->system, &agent, err) < 0)
 		return -1;
-	return bl_ask(sel, agent, question, out, err);
+	return bl_ask(sel, agent, question, args->run, out, err);
 }
 
 static int run_status(const struct bl_args *args)
@@ -151,6 +151,13 @@ static void print_abort_json(const char *host, bool ok, const char *reason)
 	json_decref(o);
 }
 
+static const struct bl_option abort_options[] = {
+	{ "run", 0, BL_OPT_STRING, "ID", "only transactions of this run",
+	  offsetof(struct bl_args, run), 0, 0 },
+	BL_FLEET_OPTIONS,
+	BL_COMMON_OPTIONS,
+};
+
 static int run_abort(const struct bl_args *args)
 {
 	struct bl_err err = { 0 };
@@ -158,10 +165,11 @@ static int run_abort(const struct bl_args *args)
 	BL_AUTO(bl_selection) sel = { 0 };
 	struct bl_answer *answers = NULL;
 	int code = BL_EXIT_OK;
-	if (args->on.n == 0) {
+	if (args->on.n == 0 && !args->run) {
 		err.code = BL_E_USAGE;
-		snprintf(err.msg, sizeof(err.msg),
-			 "abort wants hosts ('*' stands for all); see belay abort --help");
+		snprintf(
+			err.msg, sizeof(err.msg),
+			"abort wants hosts ('*' stands for all) or --run; see belay abort --help");
 		return bl_cmd_fail(&err);
 	}
 	if (ask_fleet(args, BL_MSG_ABORT, &fleet, &sel, &answers, &err) < 0)
@@ -200,13 +208,13 @@ const struct bl_command bl_cmd_status = {
 
 const struct bl_command bl_cmd_abort = {
 	.name = "abort",
-	.words = "HOST|GLOB|@TAG...",
+	.words = "[HOST|GLOB|@TAG]...",
 	.summary = "Send hosts back whose deployment is not confirmed yet",
 	.details =
 		"\nThe host rolls back at once instead of at its deadline. A deployment that is\n"
 		"confirmed cannot be aborted: deploy the older system. Of a host that is STUCK it\n"
 		"says that a person has mended it: then it is deployed to again.\n",
-	.options = options,
+	.options = abort_options,
 	.words_max = 10000,
 	.run = run_abort,
 };

@@ -269,15 +269,15 @@ bool bl_check_ask(const struct bl_check *check, const struct bl_node *node,
 
 struct item {
 	uv_work_t work;
-	struct bl_look *look;
+	struct bl_outside *all;
 	const struct bl_check *check;
 	bool good;
 	char why[320];
 };
 
-struct bl_look {
+struct bl_outside {
 	const struct bl_node *node;
-	const struct bl_look_events *events; /* NULL: dropped, or the end was told */
+	const struct bl_outside_events *events; /* NULL: dropped, or the end was told */
 	void *ctx;
 	atomic_bool stop;
 	bool dropped;
@@ -285,12 +285,12 @@ struct bl_look {
 	size_t n, left;
 };
 
-bool bl_look_needed(const struct bl_node *node)
+bool bl_outside_needed(const struct bl_node *node)
 {
 	return bl_plan_deployer_checks_ms(&node->plan) > 0;
 }
 
-void bl_look_threads(size_t checks)
+void bl_outside_threads(size_t checks)
 {
 	char text[8];
 	if (checks <= 4)
@@ -305,10 +305,10 @@ static void on_work(uv_work_t *work)
 	struct item *it = work->data;
 	struct bl_tries tries = { 0 };
 	enum bl_tries_verdict v = BL_TRIES_AGAIN;
-	while (v == BL_TRIES_AGAIN && !atomic_load(&it->look->stop)) {
+	while (v == BL_TRIES_AGAIN && !atomic_load(&it->all->stop)) {
 		char why[256] = "";
 		bool held = tries.was_good;
-		bool good = bl_check_ask(it->check, it->look->node, &it->look->stop, why,
+		bool good = bl_check_ask(it->check, it->all->node, &it->all->stop, why,
 					 sizeof(why));
 		v = bl_tries_judge(&tries, it->check, good, bl_now_boot_ns());
 		it->good = good && v == BL_TRIES_OK;
@@ -317,28 +317,28 @@ static void on_work(uv_work_t *work)
 				 it->check->hold_ms, why);
 		else
 			snprintf(it->why, sizeof(it->why), "%s", why);
-		while (v == BL_TRIES_AGAIN && !atomic_load(&it->look->stop) &&
+		while (v == BL_TRIES_AGAIN && !atomic_load(&it->all->stop) &&
 		       bl_now_boot_ns() < tries.next_ns)
 			bl_sleep_ms(SLICE_MS);
 	}
 }
 
-static void free_look(struct bl_look *l)
+static void free_outside(struct bl_outside *l)
 {
 	free(l->items);
 	free(l);
 }
 
-static void tell_end(struct bl_look *l, const char *reason)
+static void tell_end(struct bl_outside *l, const char *reason)
 {
-	const struct bl_look_events *events = BL_STEAL(l->events);
+	const struct bl_outside_events *events = BL_STEAL(l->events);
 	events->done(l->ctx, reason);
 }
 
 static void on_item_done(uv_work_t *work, int status)
 {
 	struct item *it = work->data;
-	struct bl_look *l = it->look;
+	struct bl_outside *l = it->all;
 	bl_autofree char *text = bl_xprintf("check %s: %s", it->check->name,
 					    status < 0 ? uv_strerror(status) : it->why);
 	bool good = status == 0 && it->good;
@@ -353,16 +353,16 @@ static void on_item_done(uv_work_t *work, int status)
 		tell_end(l, NULL);
 	/* not before: whoever was told may have dropped it */
 	if (--l->left == 0 && l->dropped)
-		free_look(l);
+		free_outside(l);
 }
 
-struct bl_look *bl_look_start(uv_loop_t *loop, const struct bl_node *node,
-			      const struct bl_look_events *events, void *ctx)
+struct bl_outside *bl_outside_start(uv_loop_t *loop, const struct bl_node *node,
+				    const struct bl_outside_events *events, void *ctx)
 {
 	static bool curl_is_up;
-	struct bl_look *l = bl_xcalloc(1, sizeof(*l));
+	struct bl_outside *l = bl_xcalloc(1, sizeof(*l));
 	const struct bl_plan *plan = &node->plan;
-	*l = (struct bl_look){ .node = node, .events = events, .ctx = ctx };
+	*l = (struct bl_outside){ .node = node, .events = events, .ctx = ctx };
 	l->items = bl_xcalloc(plan->n_checks, sizeof(*l->items));
 	/* before any thread needs it */
 	if (!curl_is_up)
@@ -371,7 +371,7 @@ struct bl_look *bl_look_start(uv_loop_t *loop, const struct bl_node *node,
 		if (!plan->checks[i].on_deployer)
 			continue;
 		struct item *it = &l->items[l->n++];
-		*it = (struct item){ .look = l, .check = &plan->checks[i] };
+		*it = (struct item){ .all = l, .check = &plan->checks[i] };
 		it->work.data = it;
 		uv_queue_work(loop, &it->work, on_work, on_item_done);
 	}
@@ -379,7 +379,7 @@ struct bl_look *bl_look_start(uv_loop_t *loop, const struct bl_node *node,
 	return l;
 }
 
-void bl_look_drop(struct bl_look *l)
+void bl_outside_drop(struct bl_outside *l)
 {
 	if (!l)
 		return;
@@ -387,5 +387,5 @@ void bl_look_drop(struct bl_look *l)
 	l->dropped = true;
 	atomic_store(&l->stop, true);
 	if (l->left == 0)
-		free_look(l);
+		free_outside(l);
 }

@@ -25,8 +25,8 @@
 
 struct drive;
 
-/* Our own checks of a host that waits for us. */
-enum look { LOOK_NOT_YET, LOOK_RUNNING, LOOK_GOOD, LOOK_BAD };
+/* Our own checks, from outside, of a host that waits for us. */
+enum outside { OUTSIDE_NOT_YET, OUTSIDE_RUNNING, OUTSIDE_GOOD, OUTSIDE_BAD };
 
 struct host {
 	struct drive *d;
@@ -35,10 +35,10 @@ struct host {
 	enum bl_phase phase;
 	struct bl_session *work, *fresh;
 	struct bl_copy *copy;
-	struct bl_look *looking;
-	enum look look;
-	char *look_reason;  /* when it is bad */
-	struct bl_kv asked; /* the challenge of the fresh connection, while we look */
+	struct bl_outside *checks;
+	enum outside outside;
+	char *outside_reason; /* when it is bad */
+	struct bl_kv asked;   /* the challenge of the fresh connection, until we have checked */
 	char *control;
 	struct bl_kv facts; /* the agent's HELLO */
 	struct bl_kv last;  /* the last STATE */
@@ -47,13 +47,14 @@ struct host {
 	/* of the two logs: lines heard, and to be passed over on a new connection */
 	uint64_t lines[2], skip[2];
 	unsigned tries;
-	bool bound_told; /* our start was answered */
-	bool foreign;    /* the transaction of that number is another deployment's */
-	bool refused;    /* sshd answered the last try with a no */
-	bool proved;     /* our proof was sent: it may be confirmed */
-	bool confirmed;  /* the host said so */
-	bool rebooting;  /* a trial boot was told */
-	bool seen;       /* a fresh connection came through to the end */
+	bool bound_told;  /* our start was answered */
+	bool foreign;     /* the transaction of that number is another deployment's */
+	bool refused;     /* sshd answered the last try with a no */
+	bool provisional; /* it was confirmed to work live, and boots */
+	bool proved;      /* our proof was sent: it may be confirmed */
+	bool confirmed;   /* the host said so */
+	bool rebooting;   /* a trial boot was told */
+	bool seen;        /* a fresh connection came through to the end */
 	char *reason, *remedy;
 	struct bl_buf uncovered; /* the preflight's warnings, by name */
 	enum bl_outcome outcome; /* of an end before the start */
@@ -74,7 +75,7 @@ struct drive {
 };
 
 static void apply(struct host *h, enum bl_course_event event);
-static void begin_look(struct host *h);
+static void begin_outside(struct host *h);
 static void pump(struct drive *d);
 
 /* The first cause stays: what follows it is its consequence. */
@@ -103,7 +104,7 @@ static void drop_all(struct host *h)
 	bl_session_drop(BL_STEAL(h->work));
 	bl_session_drop(BL_STEAL(h->fresh));
 	bl_copy_drop(BL_STEAL(h->copy));
-	bl_look_drop(BL_STEAL(h->looking));
+	bl_outside_drop(BL_STEAL(h->checks));
 	explicit_bzero(h->key, sizeof(h->key));
 }
 
@@ -189,7 +190,7 @@ static void on_hello(struct host *h, const struct bl_msg *m)
 		return;
 	}
 	/* the preflight tells of it, and of everything else too */
-	if (h->d->spec->look) {
+	if (h->d->spec->preflight_only) {
 		apply(h, BL_CE_HELLO);
 		return;
 	}
@@ -251,9 +252,9 @@ static void on_checked(struct host *h)
 				   bl_buf_str(&h->uncovered), h->node->name);
 		note(h, text);
 	}
-	if (h->d->spec->look)
+	if (h->d->spec->preflight_only)
 		h->outcome = BL_OUT_READY;
-	apply(h, h->d->spec->look ? BL_CE_UNCHANGED : BL_CE_CHECKED);
+	apply(h, h->d->spec->preflight_only ? BL_CE_UNCHANGED : BL_CE_CHECKED);
 }
 
 static void on_line(struct host *h, const struct bl_msg *m, bool fresh)
@@ -313,7 +314,9 @@ static void on_state(struct host *h, const struct bl_msg *m, bool fresh)
 	if (strcmp(state, "WAIT_CONFIRM") == 0) {
 		h->due_ns = bl_now_boot_ns() +
 			    (int64_t)bl_kv_u64_or(&m->kv, "left_ms", 0) * BL_NS_PER_MS;
-		begin_look(h);
+		/* the work connection may be a moment behind a provisional confirmation */
+		if (!h->provisional)
+			begin_outside(h);
 		if (!fresh)
 			apply(h, BL_CE_WAITING);
 	} else if (strcmp(state, "TRIAL_REBOOT") == 0) {
@@ -444,7 +447,7 @@ static void ask_to_abort(struct host *h, struct bl_session *by)
 {
 	BL_AUTO(bl_kv) kv = { 0 };
 	bl_kv_set_u64(&kv, "epoch", h->epoch);
-	bl_kv_set(&kv, "reason", h->look_reason);
+	bl_kv_set(&kv, "reason", h->outside_reason);
 	bl_session_send(by, BL_MSG_ABORT, &kv);
 }
 
@@ -466,18 +469,18 @@ static void prove(struct host *h, const struct bl_kv *challenge)
 
 static void answer_challenge(struct host *h, const struct bl_kv *challenge)
 {
-	if (h->look == LOOK_GOOD)
+	if (h->outside == OUTSIDE_GOOD)
 		prove(h, challenge);
 	else
 		ask_to_abort(h, h->fresh);
 }
 
-static void on_look_done(void *ctx, const char *reason)
+static void on_outside_done(void *ctx, const char *reason)
 {
 	struct host *h = ctx;
-	h->look = reason ? LOOK_BAD : LOOK_GOOD;
+	h->outside = reason ? OUTSIDE_BAD : OUTSIDE_GOOD;
 	if (reason) {
-		h->look_reason = bl_xstrdup(reason);
+		bl_replace_str(&h->outside_reason, reason);
 		note(h, reason);
 		/* the quickest way back, if it still leads there */
 		if (h->work)
@@ -492,7 +495,7 @@ static void on_look_done(void *ctx, const char *reason)
 	}
 }
 
-static void on_look_advisory(void *ctx, const char *text)
+static void on_outside_advisory(void *ctx, const char *text)
 {
 	struct host *h = ctx;
 	bl_autofree char *all = bl_xprintf("%s (advisory)", text);
@@ -500,23 +503,23 @@ static void on_look_advisory(void *ctx, const char *text)
 }
 
 /* The host waits for the confirmation: now is what it will be judged by. */
-static void begin_look(struct host *h)
+static void begin_outside(struct host *h)
 {
-	static const struct bl_look_events events = { .advisory = on_look_advisory,
-						      .done = on_look_done };
-	if (h->look != LOOK_NOT_YET)
+	static const struct bl_outside_events events = { .advisory = on_outside_advisory,
+							 .done = on_outside_done };
+	if (h->outside != OUTSIDE_NOT_YET)
 		return;
-	h->look = LOOK_GOOD;
-	if (!bl_look_needed(h->node))
+	h->outside = OUTSIDE_GOOD;
+	if (!bl_outside_needed(h->node))
 		return;
-	h->look = LOOK_RUNNING;
-	h->looking = bl_look_start(&h->d->loop, h->node, &events, h);
+	h->outside = OUTSIDE_RUNNING;
+	h->checks = bl_outside_start(&h->d->loop, h->node, &events, h);
 }
 
 static void on_challenge(struct host *h, const struct bl_kv *challenge)
 {
-	begin_look(h);
-	if (h->look != LOOK_RUNNING) {
+	begin_outside(h);
+	if (h->outside != OUTSIDE_RUNNING) {
 		answer_challenge(h, challenge);
 		return;
 	}
@@ -532,6 +535,10 @@ static void on_fresh_msg(void *ctx, const struct bl_msg *m)
 		on_challenge(h, &m->kv);
 	} else if (m->type == BL_MSG_OK && bl_kv_bool(&m->kv, "provisional")) {
 		h->proved = false;
+		/* what comes up then is another system to judge */
+		bl_outside_drop(BL_STEAL(h->checks));
+		h->outside = OUTSIDE_NOT_YET;
+		h->provisional = true;
 		note(h, "it works live; now a trial boot");
 	} else if (m->type == BL_MSG_OK && h->proved) {
 		h->confirmed = true;
@@ -603,7 +610,7 @@ static void start_copy(struct host *h, bool with_agent)
 {
 	const char *paths[3] = { 0 };
 	size_t n = 0;
-	if (!h->d->spec->look)
+	if (!h->d->spec->preflight_only)
 		paths[n++] = h->node->out_path;
 	if (with_agent)
 		paths[n++] = h->d->spec->agent;
@@ -637,8 +644,8 @@ static void do_connect(struct host *h)
 	struct bl_err err = { 0 };
 	h->control = bl_xprintf("%s/%zu", h->d->dir, h->i);
 	if (bl_session_work(&h->d->loop, h->node, h->control, h->d->spec->agent,
-			    h->d->spec->look ? "" : h->node->out_path, &events, h, &h->work,
-			    &err) < 0)
+			    h->d->spec->preflight_only ? "" : h->node->out_path, &events, h,
+			    &h->work, &err) < 0)
 		on_work_gone(h, err.msg, "install OpenSSH's client on this machine");
 }
 
@@ -659,7 +666,7 @@ static void do_preflight(struct host *h)
 	bl_kv_set(&kv, "key", hex);
 	bl_kv_set(&kv, "proof", proof);
 	bl_kv_set(&kv, "force_drift", h->d->spec->force_drift ? "1" : "0");
-	bl_kv_set(&kv, "look", h->d->spec->look ? "1" : "0");
+	bl_kv_set(&kv, "preflight_only", h->d->spec->preflight_only ? "1" : "0");
 	bl_plan_tell(&h->node->plan, &kv);
 	bl_session_send(h->work, BL_MSG_PREFLIGHT, &kv);
 }
@@ -889,7 +896,7 @@ static void free_host(struct host *h)
 	free(h->control);
 	free(h->reason);
 	free(h->remedy);
-	free(h->look_reason);
+	free(h->outside_reason);
 	bl_kv_free(&h->asked);
 	bl_buf_free(&h->uncovered);
 	bl_kv_free(&h->facts);
@@ -959,7 +966,7 @@ int bl_drive(const struct bl_drive_spec *spec, bool *out_interrupted, struct bl_
 	if (!mkdtemp(d.dir))
 		return bl_err_set(err, BL_E_SYS, "make a folder in /tmp for control sockets");
 	signal(SIGPIPE, SIG_IGN);
-	bl_look_threads(count_checks(spec));
+	bl_outside_threads(count_checks(spec));
 	uv_loop_init(&d.loop);
 	uv_timer_init(&d.loop, &d.tick);
 	uv_signal_init(&d.loop, &d.on_int);

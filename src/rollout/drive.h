@@ -48,8 +48,9 @@ struct bl_drive_spec {
 	size_t parallel;
 	bool keep_going;
 	bool force_drift;
-	bool look; /* the preflight alone; a node's out_path may be "", and is not copied */
-	const char *agent; /* the agent's store path */
+	bool preflight_only; /* the preflight alone; a node's out_path may be "", and is not
+				copied */
+	const char *agent;   /* the agent's store path */
 	const char *run;
 	const char *owner;                    /* user@machine, for people */
 	const struct bl_drive_resume *resume; /* one a node, or NULL: a new deployment */

@@ -16,7 +16,7 @@ enum bl_msg_type {
 	 */
 	BL_MSG_HELLO = 1,
 	/* deployer: new, key (a throwaway), proof (over HELLO's nonce and boot_id),
-	 * force_drift, look (nothing is to be started; new may be missing)
+	 * force_drift, preflight_only (nothing is to be started; new may be missing)
 	 * -> ITEM..., OK | REFUSED */
 	BL_MSG_PREFLIGHT = 2,
 	/* deployer: new, key, run, owner, system, generation, boot_default, last_epoch,

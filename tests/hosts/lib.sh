@@ -165,7 +165,7 @@ power_on() {
 }
 # boots HOST: how often it has booted
 boots() {
-  if is_vm "$1"; then grep -ac '^stage 2: booting' "$TB_STATE/$1/console.log"; else wc -l < "$TB_STATE/$1/boots"; fi
+  if is_vm "$1"; then grep -ac 'stage 2: booting /nix' "$TB_STATE/$1/console.log"; else wc -l < "$TB_STATE/$1/boots"; fi
 }
 booted_since() { [ "$(boots "$1")" -gt "$2" ]; }
 # comes_back HOST BOOTS: has booted more often than that, and has started
@@ -216,8 +216,8 @@ generation_of() { local l; look "$1"; l=$(readlink "$TB_STATE/$1/nix/var/nix/pro
 default_of() { # the system in init= of the boot loader's default entry
   local b=$TB_STATE/$1/boot/loader
   look "$1"
-  if [ ! -e "$b/loader.conf" ] && [ -e "$b/../grub/grub.cfg" ]; then # GRUB: the first entry is the default
-    sed -n '/^menuentry/,/^}/s/^ *linux .* init=\([^ ]*\)\/init.*/\1/p' "$b/../grub/grub.cfg" | head -n1; return
+  if [ -e "$TB_STATE/$1/boot/grub/grub.cfg" ]; then # GRUB: the first entry is the default
+    sed -n '/^menuentry/,/^}/s/^ *linux .* init=\([^ ]*\)\/init.*/\1/p' "$TB_STATE/$1/boot/grub/grub.cfg" | head -n1; return
   fi
   sed -n 's/^options .*init=\([^ ]*\)\/init.*/\1/p' "$b/entries/$(sed -n 's/^default //p' "$b/loader.conf")" 2> /dev/null
 }
@@ -237,8 +237,8 @@ state_of() {
   s=$(sed -n 's/^state=//p' "$t/state" 2> /dev/null)
   echo "${s:-UNREADABLE}"
 }
-# state_is HOST REGEX, for wait_for
-state_is() { [[ $(state_of "$1") =~ ^($2)$ ]]; }
+# state_is HOST REGEX, for wait_for; a virtual machine that is asked all the time does nothing else
+state_is() { ! is_vm "$1" || sleep 1; [[ $(state_of "$1") =~ ^($2)$ ]]; }
 
 # ---- belay ------------------------------------------------------------------------
 

@@ -174,7 +174,7 @@ static void what_is_stopped_ends_soon(void **state)
 struct seen {
 	int dones, advisories;
 	char reason[256], advisory[256];
-	struct bl_look *drop;
+	struct bl_outside *drop;
 };
 
 static void on_advisory(void *ctx, const char *text)
@@ -189,10 +189,10 @@ static void on_done(void *ctx, const char *reason)
 	struct seen *s = ctx;
 	s->dones++;
 	snprintf(s->reason, sizeof(s->reason), "%s", reason ? reason : "");
-	bl_look_drop(BL_STEAL(s->drop));
+	bl_outside_drop(BL_STEAL(s->drop));
 }
 
-static const struct bl_look_events events = { .advisory = on_advisory, .done = on_done };
+static const struct bl_outside_events events = { .advisory = on_advisory, .done = on_done };
 
 static void add(struct bl_plan *p, const char *name, const char *command, bool advisory)
 {
@@ -215,8 +215,8 @@ static void look(const char *third, struct seen *s)
 	add(&n.plan, "good", "true", false);
 	add(&n.plan, "wish", "exit 2", true);
 	add(&n.plan, "third", third, false);
-	assert_true(bl_look_needed(&n));
-	s->drop = bl_look_start(&loop, &n, &events, s);
+	assert_true(bl_outside_needed(&n));
+	s->drop = bl_outside_start(&loop, &n, &events, s);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&loop), 0);
 	assert_int_equal(s->dones, 1);
@@ -249,9 +249,9 @@ static void what_was_dropped_tells_nothing(void **state)
 	struct bl_node n = node;
 	uv_loop_init(&loop);
 	bl_plan_init(&n.plan);
-	assert_false(bl_look_needed(&n));
+	assert_false(bl_outside_needed(&n));
 	add(&n.plan, "slow", "sleep 60", false);
-	bl_look_drop(bl_look_start(&loop, &n, &events, &s));
+	bl_outside_drop(bl_outside_start(&loop, &n, &events, &s));
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&loop), 0);
 	assert_int_equal(s.dones, 0);

@@ -356,6 +356,40 @@ static void cut_and_changed_files_get_a_plain_answer(void **state)
 	}
 }
 
+/* As NixOS's install-grub.pl writes it. */
+static void an_entry_of_grub_is_found_by_what_it_starts(void **state)
+{
+	(void)state;
+	static const char old[] = "/nix/store/00000000000000000000000000000000-old";
+	static const char new[] = "/nix/store/11111111111111111111111111111111-new";
+	bl_autofree char *cfg = bl_xprintf(
+		"if [ \"${next_entry}\" ]; then\n  set default=\"${next_entry}\"\nfi\n"
+		"function load_video {\n  insmod vbe\n}\n"
+		"menuentry \"NixOS - Default\" --class nixos {\n  linux /kernel init=%s/init\n}\n"
+		"submenu \"NixOS - All configurations\" --class submenu {\n"
+		"menuentry \"a\" {\n  linux /kernel init=%s/init\n}\n"
+		"menuentry \"b\" {\n# init=%s/init\n  linux /kernel init=%s/init quiet\n}\n}\n"
+		"submenu \"NixOS - Profile 'belaytrial'\" {\n"
+		"menuentry \"c\" {\n  linux /kernel init=%s/init\n}\n}\n",
+		old, old, new, old, new);
+	bl_autofree char *first = bl_loader_grub_entry(cfg, old);
+	bl_autofree char *trial = bl_loader_grub_entry(cfg, new);
+	assert_string_equal(first, "0");
+	assert_string_equal(trial, "2>0");
+	assert_null(
+		bl_loader_grub_entry(cfg, "/nix/store/22222222222222222222222222222222-other"));
+	/* more open blocks than any real file has */
+	BL_AUTO(bl_buf) deep = { 0 };
+	for (size_t i = 0; i < 100; i++)
+		bl_buf_puts(&deep, "submenu x {\n");
+	bl_buf_printf(&deep, "linux init=%s/init\n", new);
+	assert_null(bl_loader_grub_entry(bl_buf_str(&deep), new));
+	/* closing what was never opened */
+	bl_autofree char *closed = bl_xprintf("}\n}\nmenuentry x {\nlinux init=%s/init\n", new);
+	bl_autofree char *found = bl_loader_grub_entry(closed, new);
+	assert_string_equal(found, "0");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -368,6 +402,7 @@ int main(void)
 		cmocka_unit_test(the_one_shot_of_grub_is_not_its_default),
 		cmocka_unit_test(a_grub_file_that_names_no_system_has_no_default),
 		cmocka_unit_test(the_default_of_extlinux_is_the_label_it_names),
+		cmocka_unit_test(an_entry_of_grub_is_found_by_what_it_starts),
 		cmocka_unit_test(names_are_for_people),
 		cmocka_unit_test(cut_and_changed_files_get_a_plain_answer),
 	};

@@ -1,8 +1,7 @@
 #!/bin/bash
 # Virtual machines, without belay: both boot loaders, their one-shot entry, panics, power cuts.
 # shellcheck disable=SC2016  # expanded in the guest
-VM_TOOLS="qemu-system-x86_64 qemu-img mcopy mkfs.vfat grub-mkimage sfdisk cpio modprobe"
-. "$(dirname "$0")/../hosts/lib.sh"
+. "$(dirname "$0")/lib.sh"
 
 copy() { ctl nix copy --no-check-sigs --to "ssh://root@$1" "$2"; }
 running() { on "$1" readlink /run/booted-system; }
@@ -38,7 +37,7 @@ machine() { # NAME INDEX LOADER
   is "$3: into the default" "$(running "$h")" "$old"
 
   # a trial that dies, and a panic: the machine comes back by itself
-  new=$(system "$h" "$2" --argstr version c --argstr initrdFault broken)
+  new=$(system "$h" "$2" --argstr version c --argstr initrdKind broken)
   copy "$h" "$new" 2> /dev/null
   on "$h" bash -c "rm /nix/var/nix/profiles/system-profiles/*; nix-env -p /nix/var/nix/profiles/system-profiles/trial --set $new" 2> /dev/null
   on "$h" /run/current-system/bin/switch-to-configuration boot > "$TEST/log" 2>&1

@@ -28,7 +28,7 @@
 , loader ? "systemd-boot"   # which boot loader's files the installer writes; or "grub"
 , kernel ? null             # a virtual machine's kernel and initrd; containers have none
 , initrd ? null
-, initrdFault ? ""          # "broken": is none, so the kernel panics; "hang": waits for ever
+, initrdKind ? "good"        # "other": good, but another file; "broken": is none, so the kernel panics; "hang": waits for ever
 , initInterfaceVersion ? "systemd 2"
 , activationExtra ? ""      # shell run at the end of activate; non-zero -> exit status 2
 , preSwitchCheck ? ""       # shell; non-zero -> exit status 1
@@ -200,8 +200,8 @@ let
   masked = [ "getty.target" "systemd-update-utmp-runlevel.service" "dev-hugepages.mount" "sys-kernel-debug.mount" "sys-kernel-tracing.mount" ]
     ++ (if !lean then [ ] else [ "systemd-udevd.service" "systemd-udevd-control.socket" "systemd-udevd-kernel.socket"
       "systemd-udev-trigger.service" "systemd-udev-settle.service" "systemd-modules-load.service" "systemd-sysctl.service"
-      "kmod-static-nodes.service" "modprobe@.service" "systemd-logind.service" "systemd-sysusers.service" "dbus.service"
-      "dbus.socket" "systemd-random-seed.service" "systemd-update-utmp.service" "systemd-binfmt.service" "proc-sys-fs-binfmt_misc.automount"
+      "kmod-static-nodes.service" "modprobe@.service" "systemd-logind.service" "systemd-sysusers.service"
+      "systemd-random-seed.service" "systemd-update-utmp.service" "systemd-binfmt.service" "proc-sys-fs-binfmt_misc.automount"
       "dev-mqueue.mount" "sys-kernel-config.mount" "sys-fs-fuse-connections.mount" "systemd-tmpfiles-setup-dev.service"
       "systemd-user-sessions.service" "systemd-journal-flush.service" "systemd-ask-password-wall.path" "systemd-remount-fs.service"
       "tmp.mount" "e2scrub_reap.service" "systemd-journal-catalog-update.service" "systemd-update-done.service" "systemd-boot-update.service" ]);
@@ -253,13 +253,15 @@ let
 
   # The kernel unpacks what is appended over what was there.
   initrdFile =
-    if initrdFault == "broken" then toFile "initrd-broken" "not an initrd\n"
-    else if initrdFault == "hang" then
-      run "initrd-hang" { base = initrd; } ''
-        printf '#!/bin/busybox sh\necho "initrd: hangs"\nwhile :; do /bin/busybox sleep 1000; done\n' > init; chmod 755 init
-        size=$(wc -c < "$base")
-        { cat "$base"; head -c $(( (512 - size % 512) % 512 )) /dev/zero; echo init | cpio -o -H newc; } > "$out"''
+    if initrdKind == "broken" then toFile "initrd-broken" "not an initrd\n"
+    else if initrdKind == "hang" then
+      initrdWith "init" "#!/bin/busybox sh\necho initrd: hangs\nwhile :; do /bin/busybox sleep 1000; done\n"
+    else if initrdKind == "other" then initrdWith "version" "${version}\n"
     else initrd;
+  initrdWith = file: text: run "initrd-with-${file}" { base = initrd; inherit file text; } ''
+    printf %s "$text" > "$file"; chmod 755 "$file"
+    size=$(wc -c < "$base")
+    { cat "$base"; head -c $(( (512 - size % 512) % 512 )) /dev/zero; echo "$file" | cpio -o -H newc; } > "$out"'';
   # panic=5: a kernel that has panicked starts the machine anew.  One serial line, old names of
   # interfaces, and nothing that only costs time.
   machineParams = [ "root=/dev/vda" "console=ttyS0" "panic=5" "net.ifnames=0" "audit=0" "apparmor=0" "selinux=0" "mitigations=off" "nowatchdog" "systemd.show_status=0" "quiet" ];
