@@ -32,6 +32,11 @@ check check-fast:
 	@ci/install-packages build testbed check
 	@ci/check $(if $(filter check-fast,$@),--fast)
 
+# Every row of the fault matrix; the table in tests/faults/README.md gets its outcomes.
+sweep: build
+	@ci/install-packages build testbed
+	tests/faults/run --all --record
+
 # Virtual machines without hardware help: about an hour. VM_JOBS=1 where processors are few.
 check-vm: build
 	@ci/install-packages build testbed vm
@@ -50,4 +55,4 @@ install: build
 clean:
 	rm -rf build build-asan build-clang build-fuzz
 
-.PHONY: all packages build demo check check-fast check-vm bench install clean
+.PHONY: all packages build demo check check-fast check-vm sweep bench install clean

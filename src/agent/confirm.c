@@ -171,7 +171,9 @@ static int handshake(int keeper, struct bl_err *err)
 static bool never_started(uint64_t epoch, struct bl_err *err)
 {
 	bl_autofd int lock = -1;
-	if (epoch <= bl_txn_newest() || bl_txn_lock(true, NULL, NULL, &lock, err) < 0)
+	/* the folder may have gone with a disk that was no disk */
+	if (epoch <= bl_txn_newest() || bl_agent_dirs(err) < 0 ||
+	    bl_txn_lock(true, NULL, NULL, &lock, err) < 0)
 		return false;
 	return epoch > bl_txn_newest() && bl_txn_use_up(epoch, err) == 0;
 }

@@ -150,6 +150,10 @@ static int open_job(struct bl_keeper *k, uint64_t epoch, struct bl_err *err)
 	k->job.have_before = bl_snapshot_load(k->job.txn.dir_fd, &k->job.before, &lost) == 0;
 	if (!k->job.have_before)
 		bl_log(BL_LOG_WARN, "%s", lost.msg);
+	/* with the record went where sshd answered, and without it no address looks like ours
+	 */
+	else if (k->job.txn.broken && k->job.before.sshd.n > 0)
+		bl_replace_str(&k->job.txn.rec.sshd, k->job.before.sshd.items[0]);
 	return 0;
 }
 

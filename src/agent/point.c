@@ -2,6 +2,7 @@
 #include "agent/point.h"
 
 #ifdef BELAY_POINTS
+#include "agent/unit.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -38,6 +39,17 @@ int bl_point_take_errno(void)
 	return e;
 }
 
+uint32_t bl_point_ms(const char *name, uint32_t ms)
+{
+	bl_autofree char *path = bl_xprintf("/run/belay/%s", name);
+	bl_autofree char *text = bl_slurp(path, 32);
+	uint64_t v = 0;
+	if (!text)
+		return ms;
+	text[strcspn(text, "\n")] = '\0';
+	return bl_parse_u64(text, 1, UINT32_MAX, &v, NULL) < 0 ? ms : (uint32_t)v;
+}
+
 static void count_down(const char *name, const char *action, uint64_t count)
 {
 	bl_autofd int dir = -1;
@@ -67,6 +79,8 @@ static void act(const char *action)
 		next_errno = EIO;
 	for (; strcmp(action, "spin") == 0;)
 		continue;
+	for (; strcmp(action, "ping") == 0; sleep(1))
+		bl_unit_notify("WATCHDOG=1");
 	if (strcmp(action, "hold") == 0) {
 		bl_autofd int fd =
 			open(POINT_FILE ".hit", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);

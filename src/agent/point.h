@@ -7,10 +7,10 @@
 
 /*
  * In builds with -Dpoints=true: when /run/belay/point holds "NAME ACTION [COUNT]" and NAME is
- * this one, do ACTION: kill, stop, spin, hold (for ever, after making /run/belay/point.hit),
- * sleep (one second), enospc and eio (the next journal write fails). COUNT (default 1) goes
- * down each time, 0 stands for "every time". NAME "*" is every point of a keeper; a deadman has
- * none.
+ * this one, do ACTION: kill, stop, spin, ping (spin, but the watchdog is kept calm), hold (for
+ * ever, after making /run/belay/point.hit), sleep (one second), enospc and eio (the next
+ * journal write fails). COUNT (default 1) goes down each time, 0 stands for "every time". NAME
+ * "*" is every point of a keeper; a deadman has none.
  */
 #ifdef BELAY_POINTS
 void bl_point(const char *name);
@@ -18,6 +18,8 @@ void bl_point(const char *name);
 void bl_point_role(const char *role);
 /* The errno that the next journal write must fail with, once; 0: none. */
 int bl_point_take_errno(void);
+/* A limit: what /run/belay/NAME holds, or else @ms. */
+uint32_t bl_point_ms(const char *name, uint32_t ms);
 #else
 static inline void bl_point(const char *name BL_UNUSED)
 {
@@ -28,6 +30,10 @@ static inline void bl_point_role(const char *role BL_UNUSED)
 static inline int bl_point_take_errno(void)
 {
 	return 0;
+}
+static inline uint32_t bl_point_ms(const char *name BL_UNUSED, uint32_t ms)
+{
+	return ms;
 }
 #endif
 

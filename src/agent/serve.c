@@ -30,6 +30,7 @@
 #define HEARTBEAT_MS 2000
 #define RECOVER_MS   15000
 #define LINE_MAX_LEN 2000
+#define CLEAN_UP_MS  5000
 
 struct serve {
 	struct bl_buf in;
@@ -310,8 +311,9 @@ static void fill_record(const struct bl_kv *kv, const struct bl_facts *f, const 
 	r->generation_old = f->generation;
 	r->activate_ms = limit_of(kv, "activate_ms", 60000);
 	r->confirm_ms = limit_of(kv, "confirm_ms", 20000);
-	r->commit_ms = limit_of(kv, "commit_ms", 180000);
+	r->commit_ms = bl_point_ms("commit_ms", limit_of(kv, "commit_ms", 180000));
 	r->rollback_ms = r->activate_ms * 2 > 60000 ? r->activate_ms * 2 : 60000;
+	r->rollback_ms = bl_point_ms("rollback_ms", r->rollback_ms);
 	/* whoever takes it up later than this does not begin it any more */
 	r->deadline_boot_ns = bl_now_boot_ns() + 60 * BL_NS_PER_S;
 }
@@ -392,6 +394,20 @@ static int launch(struct bl_txn *t, const struct bl_plan *plan, const char *syst
 	return -1;
 }
 
+/* A keeper holds the lock for a moment behind its transaction's end: that one is waited for. */
+static int lock_soon(int *out_lock, struct bl_err *err)
+{
+	for (int ms = 0; ms < CLEAN_UP_MS; ms += FOLLOW_MS) {
+		struct bl_err held = { 0 };
+		if (bl_txn_lock(false, NULL, NULL, out_lock, &held) == 0)
+			return 0;
+		if (nothing_open(err) < 0)
+			return -1;
+		bl_sleep_ms(FOLLOW_MS);
+	}
+	return bl_txn_lock(false, NULL, NULL, out_lock, err);
+}
+
 static int start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 {
 	BL_AUTO(bl_facts) facts = { 0 };
@@ -405,9 +421,9 @@ static int start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 		return -1;
 	if (!self)
 		return bl_err_set(err, BL_E_REFUSED, "the agent does not run from the store");
-	if (take_key(kv, key, err) < 0 || bl_agent_dirs(err) < 0 ||
-	    bl_txn_lock(false, NULL, NULL, &lock, err) < 0 || nothing_open(err) < 0 ||
-	    bl_facts_read(&facts, err) < 0 || compare(kv, &facts, err) < 0)
+	if (take_key(kv, key, err) < 0 || bl_agent_dirs(err) < 0 || lock_soon(&lock, err) < 0 ||
+	    nothing_open(err) < 0 || bl_facts_read(&facts, err) < 0 ||
+	    compare(kv, &facts, err) < 0)
 		return -1;
 	if (bl_preflight_drifted(&facts)) {
 		if (!bl_kv_bool(kv, "force_drift"))

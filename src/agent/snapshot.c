@@ -134,6 +134,8 @@ static void take_addresses(const char *local, struct bl_snapshot *s)
 		char text[INET6_ADDRSTRLEN + 4];
 		char full[INET6_ADDRSTRLEN];
 		if (!a->ifa_addr || (a->ifa_flags & IFF_LOOPBACK) ||
+		    /* an address of a link that is down leads nowhere */
+		    !(a->ifa_flags & IFF_UP) ||
 		    !address_text(a->ifa_addr, text, sizeof(text), full, sizeof(full)))
 			continue;
 		if (strcmp(full, local) != 0 && !routes_use(&s->routes, a->ifa_name))
@@ -159,6 +161,8 @@ int bl_snapshot_take(const char *system, const char *sshd, struct bl_snapshot *o
 	bl_routes_v4(v4 ? v4 : "", &s.routes);
 	bl_routes_v6(v6 ? v6 : "", &s.routes);
 	take_addresses(local, &s);
+	if (sshd[0])
+		bl_strv_add(&s.sshd, sshd);
 	*out = s;
 	s = (struct bl_snapshot){ 0 };
 	return 0;
@@ -172,6 +176,7 @@ static const struct {
 	{ "address", offsetof(struct bl_snapshot, addresses) },
 	{ "own", offsetof(struct bl_snapshot, own) },
 	{ "route", offsetof(struct bl_snapshot, routes) },
+	{ "sshd", offsetof(struct bl_snapshot, sshd) },
 	{ "active", offsetof(struct bl_snapshot, active) },
 	{ "restore", offsetof(struct bl_snapshot, restore) },
 };
@@ -213,6 +218,7 @@ void bl_snapshot_free(struct bl_snapshot *s)
 	bl_strv_free(&s->addresses);
 	bl_strv_free(&s->own);
 	bl_strv_free(&s->routes);
+	bl_strv_free(&s->sshd);
 	bl_strv_free(&s->active);
 	bl_strv_free(&s->restore);
 }

@@ -47,6 +47,7 @@ struct host {
 	/* of the two logs: lines heard, and to be passed over on a new connection */
 	uint64_t lines[2], skip[2];
 	unsigned tries;
+	bool bound_told;  /* our start was answered */
 	bool foreign;     /* the transaction of that number is another deployment's */
 	bool refused;     /* sshd answered the last try with a no */
 	bool provisional; /* it was confirmed to work live, and boots */
@@ -289,8 +290,9 @@ static void end_seen(struct host *h, enum bl_course_event event)
 /* With the answer to our start lost, the number that we guess may be somebody else's. */
 static bool is_ours(const struct host *h, const struct bl_kv *kv)
 {
-	const char *run = bl_kv_get(kv, "run");
-	return !run || strcmp(run, h->d->spec->run) == 0;
+	/* a journal that was lost and begun anew does not know it any more */
+	const char *run = bl_kv_str(kv, "run");
+	return !*run || strcmp(run, h->d->spec->run) == 0;
 }
 
 static void on_state(struct host *h, const struct bl_msg *m, bool fresh)
@@ -328,7 +330,11 @@ static void on_state(struct host *h, const struct bl_msg *m, bool fresh)
 			apply(h, BL_CE_COMMITTED);
 	} else if (!bl_kv_bool(&m->kv, "open") && strcmp(state, "BROKEN") != 0) {
 		if (strcmp(state, "NONE") == 0)
-			blame(h, BL_OUT_REFUSED, "the start did not arrive", "deploy again");
+			blame(h, BL_OUT_REFUSED,
+			      h->bound_told
+				      ? "its journal was lost, and with it what it had begun"
+				      : "the start did not arrive",
+			      "deploy again");
 		if (fresh)
 			end_seen(h, BL_CE_BACK_SEEN);
 		else
@@ -341,6 +347,7 @@ static void on_started(struct host *h, const struct bl_msg *m)
 	h->epoch = bl_kv_u64_or(&m->kv, "epoch", 0);
 	uint64_t bound_ms = bl_kv_u64_or(&m->kv, "bound_ms", START_LIMIT_MS);
 	h->bound_ns = bl_now_boot_ns() + (int64_t)bound_ms * BL_NS_PER_MS;
+	h->bound_told = true;
 	bl_autofree char *text = bl_xprintf(
 		"transaction %llu: confirmed, or back on the old system, within %llu s at the most",
 		(unsigned long long)h->epoch, (unsigned long long)bound_ms / 1000);

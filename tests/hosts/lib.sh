@@ -223,10 +223,12 @@ default_of() { # the system in init= of the boot loader's default entry
 }
 # newest_txn HOST: the folder of the transaction with the highest epoch
 newest_txn() {
-  local n
+  local n dir=$TB_STATE/$1/upper/var/lib/belay/txn
   look "$1"
-  n=$(cd "$TB_STATE/$1/upper/var/lib/belay/txn" 2> /dev/null && printf '%s\n' [0-9]* | grep -E '^[0-9]+$' | sort -n | tail -n1)
-  [ -n "$n" ] && echo "$TB_STATE/$1/upper/var/lib/belay/txn/$n"
+  # on a disk of its own it is seen through the host alone
+  [ ! -s "$TB_STATE/$1/disks" ] || dir=/proc/$(cat "$TB_STATE/$1/init.pid" 2> /dev/null)/root/var/lib/belay/txn
+  n=$(cd "$dir" 2> /dev/null && printf '%s\n' [0-9]* | grep -E '^[0-9]+$' | sort -n | tail -n1)
+  [ -n "$n" ] && echo "$dir/$n"
 }
 # state_of HOST: the newest transaction's state; NONE when there is none
 state_of() {

@@ -1,0 +1,119 @@
+#!/bin/bash
+# shellcheck disable=SC2317  # rows are called by their names
+# Group B of the fault matrix: being cut off, which is what the tool is for.
+. "$(dirname "$0")/lib.sh"
+
+# cut_off NAME SYSTEM: nobody can confirm it, and it goes back
+cut_off() { goes_back "$1" unreachable "$nobody_confirmed" "$2"; }
+# A unit of the new system: COMMAND while it starts, UNDO when it is stopped.
+breaks() {
+  unit break.service "[Unit]\nAfter=sshd.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=$1\n${2:+ExecStop=$2\n}"
+}
+# firewall ROW RULES...: a system with these rules of nft in its input chain, taken away when its unit is stopped
+firewall() {
+  local name=$1; shift
+  new "$name" --arg units "$(breaks '/usr/sbin/nft -f /etc/fault.nft' '/usr/sbin/nft delete table inet fault')" \
+    --arg etc "{ \"fault.nft\" = \"table inet fault {
+$*
+}
+\"; }"
+}
+
+row_B3() {
+  BELAY_LIMIT=400
+  cut_off "B3 link down" "$(new b3 --arg units "$(breaks '/sbin/ip link set eth0 down')")"
+}
+
+# Both on a host behind the router, whose default route is the way to the deployer.
+row_B5() {
+  local good bad
+  up far1 31 --segment 2 --argstr networking scripted --arg residualGateway true
+  bad=$(system far1 31 --argstr networking scripted --arg residualGateway true --arg gateway null --argstr version b5)
+  check "B5 the gateway is dropped, its route stays: live is committed" deploy far1="$bad"
+  oracle far1 COMMITTED "$bad" 2
+  like "B5: says that the next boot is not proven" "$OUT" 'boot path of (the )?network not proven'
+  reboot_host far1
+  check_not "B5: and that is why: after a reboot nobody reaches it" ssh_ok far1
+  "$TB/host-down" far1
+}
+
+row_B6() {
+  cut_off "B6 firewall drops port 22" "$(firewall b6 'chain in { type filter hook input priority 0;
+    ct state established,related accept; tcp dport 22 drop; }')"
+}
+
+row_B7() {
+  cut_off "B7 firewall drops everything" "$(firewall b7 'chain in { type filter hook input priority 0; policy drop; }
+    chain out { type filter hook output priority 0; policy drop; }')"
+}
+
+row_B12() {
+  fresh --argstr version b12old --arg etc '{ "pam.d/sshd" = "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n"; }'
+  cut_off "B12 PAM broken" "$(new b12 --arg etc '{ "pam.d/sshd" = "auth requisite pam_deny.so\naccount requisite pam_deny.so\n"; }')"
+}
+
+# Another key by configuration, which can be taken back; a key that the activation itself overwrites is
+# state outside of the system (assumption A5) and stays overwritten.
+row_B14() {
+  cut_off "B14 another host key" "$(new b14 --argstr sshdConfig 'HostKey /etc/ssh/other_key' \
+    --argstr activationExtra '[ -e /etc/ssh/other_key ] || ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/other_key')"
+}
+
+row_B15() { cut_off "B15 the login shell is gone" "$(new b15 --arg dropPrograms '[ "bash" ]')"; }
+
+row_B17() {
+  local hosts=$TB_STATE/ctl/hosts
+  [ -e "$TB_STATE/web2/kind" ] || up web2 12
+  cp "$hosts" "$TEST/hosts"
+  bad=$(new b17 --argstr activationExtra 'sleep 2')
+  once_in ACTIVATING sh -c "sed 's/^.* web1\$/$(< "$TB_STATE/web2/addr") web1/' '$TEST/hosts' > '$hosts'"
+  ( wait_for 60 newer_is ROLLED_BACK; cat "$TEST/hosts" > "$hosts" ) 3>&- &
+  cut_off "B17 the name leads to another host" "$bad"
+  cat "$TEST/hosts" > "$hosts"
+  is "B17: the other host was left alone" "$(state_of web2)" NONE
+}
+
+row_B18() {
+  local new
+  SUCCESS_TIMEOUT=40 BELAY_LIMIT=200
+  new=$(new b18)
+  ctl nix copy --no-check-sigs --to ssh://root@web1 "$new" > "$TEST/copy.log" 2>&1
+  probe_start web1
+  once_in 'PREPARED|ARMED|ACTIVATING' "$TB/wan-set" 400 100 22
+  deploy web1="$new"
+  "$TB/wan-set" 0
+  case $RC in
+    0) oracle web1 COMMITTED "$new" $((gen + 1)) ;;
+    3) oracle web1 ROLLED_BACK "$old" "$gen" ;;
+    *) not_ok "B18 a bad line: told as it is" ;;
+  esac
+  say "# B18: exit code $RC"
+  probe_stop web1
+}
+
+row_B19() {
+  SUCCESS_TIMEOUT=25
+  new=$(new b19 --argstr activationExtra 'sleep 2')
+  once_in ACTIVATING cut_line
+  ( wait_for 60 newer_is WAIT_CONFIRM; sleep 8; mend_line ) 3>&- &
+  commits "B19 the line is gone for 10 s" "$new"
+  is "B19: one decision" "$(agent_log | grep -cE ' (COMMITTED|ROLLED_BACK)|^(COMMITTED|ROLLED_BACK)')" 1
+}
+
+row_B20() {
+  fresh --argstr version b20old --argstr activationExtra 'sleep 5'
+  bad=$(new b20 --argstr activationExtra 'sleep 2')
+  once_in ACTIVATING cut_line
+  ( wait_for 60 newer_is ROLLING_BACK; mend_line ) 3>&- &
+  cut_off "B20 reachable again, but too late" "$bad"
+  check "B20: the late confirmation was refused" grep -q 'refused: too late' "$(newest_txn web1)/agent.log"
+  spoilt=1
+}
+
+row_B21() {
+  SUCCESS_TIMEOUT=40
+  commits "B21 the way to it is restarted by the new system, 10 s long" "$(new b21 --arg units "$(unit tunnel.service \
+    "[Service]\nType=exec\nExecStart=/bin/sh -c 'ip link set eth0 down; sleep 10; ip link set eth0 up; exec sleep infinity'\n")")"
+}
+
+rows "$@"

@@ -1,0 +1,217 @@
+#!/bin/bash
+# shellcheck disable=SC2317  # rows are called by their names
+# Group F of the fault matrix: disk, store and files.
+. "$(dirname "$0")/lib.sh"
+
+row_F1() {
+  small /var/lib/belay 24
+  on web1 sh -c 'fallocate -l 12M /var/lib/belay/ballast'
+  refused "F1 little space for the journal" 'space: /var/lib/belay has' "$(new f1)"
+  on web1 sh -c 'dd if=/dev/zero of=/var/lib/belay/ballast bs=64k' > "$TEST/dd.log" 2>&1
+  refused "F1 no space at all" '.' "$(new f1)"
+  unsmall /var/lib/belay
+}
+
+# The disk fills up while NEW is activated, and stays full on the way back.
+row_F2() {
+  disk /var/lib/belay 40 || { skip "F2" "no loop device"; return; }
+  bad=$(new f2 --argstr activationExtra 'dd if=/dev/zero of=/var/lib/belay/ballast bs=64k; dd if=/dev/zero of=/var/lib/belay/ballast2 bs=1; exit 1')
+  boots=$(boots web1)
+  clock disk-full
+  deploy web1="$bad"
+  clock_stop
+  is "F2 the disk is full on the way back: exit code" "$RC" 3
+  is "F2: no reboot was needed" $(($(boots web1) - boots)) 0
+  is "F2: the old system runs" "$(on web1 readlink /run/current-system)" "$old"
+  is "F2: and boots" "$(default_of web1) $(generation_of web1)" "$old $gen"
+  check "F2: reachable" ssh_ok web1
+  on web1 sh -c 'rm -f /var/lib/belay/ballast*'
+  oracle web1 ROLLED_BACK "$old" "$gen"
+  commits "F2: and the next deployment works" "$(new f2good)"
+  spoilt=1
+}
+
+# The kernel takes a file system with an error read-only: nothing can be recorded any more.
+row_F3() {
+  disk /var/lib/belay 40 || { skip "F3" "no loop device"; return; }
+  SUCCESS_TIMEOUT=8
+  bad=$(new f3 --argstr activationExtra 'sleep 1')
+  begin "$bad" ACTIVATING
+  kill -STOP "$BELAY_PID"
+  wait_for 30 newer_is WAIT_CONFIRM
+  echo 1 > "/sys/fs/ext4/$(basename "$DISK")/trigger_fs_error"
+  check_not "F3 nothing can be written" on web1 touch /var/lib/belay/x
+  clock read-only now
+  kill -CONT "$BELAY_PID"
+  belay_wait
+  check "F3 read-only before the confirmation: the old system is back" wait_for 60 reached
+  clock_stop
+  check "F3: never told as committed" test "$RC" != 0
+  is "F3: told as rolled back" "$RC" 3
+  is "F3: boots the old system" "$(default_of web1) $(generation_of web1)" "$old $gen"
+  # as a reboot would find it after its check of the disk
+  crash web1
+  power_on web1
+  next_out
+  belay status --fleet-json "$FLEET"
+  is "F3: and after a reboot" "$(on web1 readlink /run/current-system)" "$old"
+  commits "F3: the next deployment works" "$(new f3good)"
+  spoilt=1
+}
+
+row_F4() {
+  local state
+  for state in ARMED ACTIVATING CHECKING WAIT_CONFIRM CONFIRMED; do
+    bad=$(new "f4$state")
+    inject "before-$state" eio
+    deploy web1="$bad"
+    # before anything was done it is refused, later it goes back
+    if [ "$(state_of web1)" = REFUSED ]; then want=1; else want=3; fi
+    is "F4 an I/O error when $state is written: exit code" "$RC" $want
+    check_not "F4: $state was not gone into" grep -qE "(^| )$state" "$(newest_txn web1)/agent.log"
+    oracle web1 "$(state_of web1)" "$old" "$gen"
+  done
+  # the undoing must not need it
+  bad=$(new f4loader --argstr bootloaderExtra "echo 'before-ROLLING_BACK eio' > /run/belay/point; exit 1")
+  goes_back "F4 an I/O error when the way back is written" commit-fails 'boot loader failed' "$bad"
+}
+
+# damage KIND: the newest journal; its file stays the same one
+damage() {
+  local f; f=$(newest_txn web1)/state
+  case $1 in
+    truncated) truncate -s 100 "$f" ;;
+    empty) : > "$f" ;;
+    zeros) head -c 600 /dev/zero > "$f" ;;
+    flipped) printf '\377' | dd of="$f" bs=1 seek=60 conv=notrunc 2> /dev/null ;;
+    future) printf 'version=9' | dd of="$f" bs=1 conv=notrunc 2> /dev/null ;;
+    large) head -c 1048576 /dev/urandom > "$f" ;;
+  esac
+}
+row_F5() {
+  local kind
+  SUCCESS_TIMEOUT=15
+  # while it waits: the agent dies and finds it
+  for kind in truncated flipped future; do
+    bad=$(new "f5$kind" --argstr activationExtra 'sleep 1')
+    begin "$bad" ACTIVATING
+    kill -STOP "$BELAY_PID"
+    wait_for 30 newer_is WAIT_CONFIRM
+    damage $kind
+    on web1 systemctl kill --signal=KILL "belay-$(epoch).service"
+    check "F5 $kind while it waits: goes back" wait_for 30 newer_is ROLLED_BACK
+    kill -CONT "$BELAY_PID"; belay_wait
+    is "F5 $kind: told as it is" "$RC" 3
+    check "F5 $kind: kept aside" test -e "$(newest_txn web1)/state.broken"
+    oracle web1 ROLLED_BACK "$old" "$gen"
+  done
+  # while it is off
+  for kind in zeros large; do
+    bad=$(new "f5$kind" --argstr activationExtra 'sleep 1')
+    begin "$bad" ACTIVATING
+    kill -STOP "$BELAY_PID"
+    wait_for 30 newer_is WAIT_CONFIRM
+    crash web1
+    damage $kind
+    power_on web1
+    kill -CONT "$BELAY_PID"; belay_wait
+    is "F5 $kind at a boot: told as it is" "$RC" 3
+    oracle web1 ROLLED_BACK "$old" "$gen"
+  done
+  # long after a commit: NEW stays
+  commits "F5 a good one" "$(new f5good)"
+  damage empty
+  belay status --fleet-json "$FLEET"
+  reboot_host web1
+  is "F5 of a committed one: the new system stays" "$(on web1 readlink /run/current-system) $(default_of web1)" "$old $old"
+  commits "F5 of a committed one: the next deployment works" "$(new f5next)"
+}
+
+row_F6() {
+  SUCCESS_TIMEOUT=15
+  bad=$(new f6 --argstr activationExtra 'sleep 1')
+  begin "$bad" ACTIVATING
+  kill -STOP "$BELAY_PID"
+  wait_for 30 newer_is WAIT_CONFIRM
+  crash web1
+  rm -rf "$TB_STATE/web1/upper/var/lib/belay"
+  power_on web1
+  kill -CONT "$BELAY_PID"; belay_wait
+  is "F6 the journal is lost: told as it is" "$RC" 1
+  like "F6: says so" "$OUT" 'reason: .*journal was lost'
+  oracle web1 NONE "$old" "$gen"
+  commits "F6: the next deployment works" "$(new f6good)"
+}
+
+row_F7() {
+  SUCCESS_TIMEOUT=20
+  on web1 sh -c 'setsid -f sh -c "while :; do nix-collect-garbage -d > /dev/null 2>&1; done" > /dev/null 2>&1 < /dev/null'
+  commits "F7 collected all the time: a good deployment" "$(new f7good --arg ballastMB 8)"
+  SUCCESS_TIMEOUT=5
+  goes_back "F7 collected all the time: a bad one" unreachable "$nobody_confirmed" "$(new f7bad --arg address null)"
+  # the shell's command line is the only one that has both
+  on web1 sh -c 'pkill -f "while :; do nix-collect"; sleep 0.5'
+}
+
+row_F8() {
+  inject_ms commit_ms 4000
+  on web1 sh -c 'setsid -f flock /nix/var/nix/gc.lock sleep 600 > /dev/null 2>&1 < /dev/null'
+  goes_back "F8 a collection holds the lock" commit-fails 'set the system profile' "$(new f8)"
+  on web1 pkill -x sleep
+}
+
+row_F9() {
+  # shellcheck disable=SC2016
+  bad=$(new f9 --argstr bootloaderExtra 'nix-env -p /nix/var/nix/profiles/system --delete-generations old > /dev/null; exit 1')
+  goes_back "F9 the old generation's link is deleted in the window" commit-fails 'boot loader failed' "$bad"
+  is "F9: the link is there again" "$(readlink "$TB_STATE/web1/nix/var/nix/profiles/system-$gen-link")" "$old"
+}
+
+row_F10() {
+  local before=$old first=$gen again
+  again=$(new f10 --argstr bootloaderExtra '[ ! -e /run/fail ] || exit 1')
+  commits "F10 a system" "$again"
+  # back to the one before by hand; its successor stays the highest generation
+  on web1 sh -c "nix-env -p /nix/var/nix/profiles/system --switch-generation $first && $before/bin/switch-to-configuration switch && touch /run/fail" > "$TEST/back.log" 2>&1
+  adopt
+  goes_back "F10 the highest generation again, its loader fails" commit-fails 'boot loader failed' "$again"
+  is "F10: its generation is not deleted" "$(readlink "$TB_STATE/web1/nix/var/nix/profiles/system-$((first + 1))-link")" "$again"
+  on web1 rm /run/fail
+  commits "F10 and again, well" "$again"
+  is "F10: under the number it had" "$gen" $((first + 1))
+}
+
+row_F11() {
+  local i
+  new=$(new f11 --arg ballastMB 12)
+  "$TB/wan-set" 1 0 0 40000
+  for i in 1 2 3; do
+    fleet web1="$new"
+    belay_start deploy --fleet-json "$FLEET"
+    wait_for 60 compgen -G "$TB_STATE/web1/nix/store/*ballast*"
+    sleep "0.$((RANDOM % 9))"
+    kill -KILL "$BELAY_PID"; belay_wait
+  done
+  "$TB/wan-set" 0
+  commits "F11 copied after three torn copies" "$new"
+  is "F11: whole" "$(on web1 sh -c "nix-store --verify-path $new/ballast" > /dev/null 2>&1; echo $?)" 0
+}
+
+# What a power cut leaves of files that Nix did not flush: their names with nothing in them.
+row_F12() {
+  new=$(new f12 --argstr activationExtra true)
+  ctl nix copy --no-check-sigs --to ssh://root@web1 "$new" > "$TEST/copy.log" 2>&1
+  crash web1
+  : > "$TB_STATE/web1$new/activate"
+  power_on web1
+  refused "F12 a file of the system is empty since a power cut" 'changed|damaged|not whole|verif' "$new"
+}
+
+# /etc that cannot take the unit for the next boot: live works all the same.
+row_F13() {
+  on web1 touch /etc/systemd/system.attached
+  commits "F13 no place for the unit of the next boot" "$(new f13)"
+  on web1 rm /etc/systemd/system.attached
+}
+
+rows "$@"
