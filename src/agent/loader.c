@@ -288,6 +288,16 @@ static char *bls_entry_of(const char *dir, const char *system)
 
 #define GRUB_DEPTH 8
 
+/* "1>0": the places of the @depth blocks that are open, as far as they count. */
+static char *grub_path(const size_t *next, const bool *counts, size_t depth)
+{
+	BL_AUTO(bl_buf) path = { 0 };
+	for (size_t i = 0; i < depth; i++)
+		if (counts[i])
+			bl_buf_printf(&path, "%s%zu", path.len ? ">" : "", next[i] - 1);
+	return path.len ? bl_buf_steal(&path) : NULL;
+}
+
 char *bl_loader_grub_entry(const char *grub_cfg, const char *system)
 {
 	const char *line = NULL;
@@ -303,14 +313,8 @@ char *bl_loader_grub_entry(const char *grub_cfg, const char *system)
 			     value_of(line, len, "submenu", &n);
 		bl_autofree char *init =
 			depth > 0 && line[0] != '#' ? bl_loader_init_of(line, len) : NULL;
-		if (init && strcmp(init, system) == 0) {
-			BL_AUTO(bl_buf) path = { 0 };
-			for (size_t i = 0; i < depth; i++)
-				if (counts[i])
-					bl_buf_printf(&path, "%s%zu", path.len ? ">" : "",
-						      next[i] - 1);
-			return path.len ? bl_buf_steal(&path) : NULL;
-		}
+		if (init && strcmp(init, system) == 0)
+			return grub_path(next, counts, depth);
 		if (entry)
 			next[depth]++;
 		if (opens) {

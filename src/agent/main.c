@@ -26,7 +26,8 @@ static const char help[] =
 	"  --version    print the version\n"
 	"  --help       print this\n"
 	"\n"
-	"belay itself runs: serve [SYSTEM], confirm N, keeper N, deadman N, guard, force MS.\n"
+	"belay itself runs: serve [SYSTEM], confirm N, keeper N, deadman N, force MS;\n"
+	"systemd runs at boot: guard.\n"
 	"Logs and journal of each transaction are in /var/lib/belay/txn/N.\n";
 
 static int print_status(void)
