@@ -165,7 +165,7 @@ power_on() {
 }
 # boots HOST: how often it has booted
 boots() {
-  if is_vm "$1"; then grep -ac 'stage 2: booting /nix' "$TB_STATE/$1/console.log"; else wc -l < "$TB_STATE/$1/boots"; fi
+  if is_vm "$1"; then grep -acE 'BdsDxe: starting Boot|SeaBIOS starts GRUB' "$TB_STATE/$1/console.log"; else wc -l < "$TB_STATE/$1/boots"; fi
 }
 booted_since() { [ "$(boots "$1")" -gt "$2" ]; }
 # comes_back HOST BOOTS: has booted more often than that, and has started

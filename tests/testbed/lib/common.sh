@@ -25,7 +25,12 @@ need() { local p; for p in "$@"; do command -v "$p" > /dev/null || die "$p is mi
 # of an older tree go on with theirs.
 TB_PACKAGES=systemd,systemd-sysv,dbus,udev,libpam-systemd,openssh-server,nix-bin,iproute2,iputils-ping,procps,kmod,sudo,passwd,nftables,curl
 rootfs() { local sum; sum=$(cksum <<< "$TB_PACKAGES"); echo "$TB_CACHE/rootfs-${1:-$TB_SUITE}-${sum%% *}"; }
-vm_files() { echo "$TB_CACHE/vm-${1:-$TB_SUITE}"; }
+# what virtual machines start from, by what makes it: disks of running ones lie on top of it
+vm_files() {
+  local made_by
+  made_by=$(cat "$TB/build-vm" "$TB/lib/vm-init" "$TB/lib/vm-console" | sha256sum)
+  echo "$TB_CACHE/vm-${1:-$TB_SUITE}-${made_by:0:8}"
+}
 # shellcheck disable=SC2016  # apt's own placeholder
 debian_mirror() { apt-get indextargets --format '$(REPO_URI)' 2> /dev/null | grep -v security | sort | uniq -c | sort -rn | awk 'NR==1{print $2}'; }
 
