@@ -9,7 +9,6 @@
 #include "agent/strategy.h"
 #include "agent/trial.h"
 #include "agent/txn.h"
-#include "agent/whole.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/str.h"
@@ -201,6 +200,10 @@ static bool complete(const struct bl_preflight *p)
 		{ "nixos-version", F_OK }, { "sw/bin", F_OK },
 	};
 	static const char remedy[] = "deploy a NixOS toplevel (config.system.build.toplevel)";
+	/* a collection that had begun before the copy sees none of its roots */
+	if (access(p->system_new, F_OK) < 0)
+		return say(p, "system", false, "deploy again",
+			   "it is not in the store any more: was garbage collected meanwhile?");
 	for (size_t i = 0; i < BL_COUNT(parts); i++) {
 		if (has_file(p->system_new, parts[i].name, parts[i].mode))
 			continue;
@@ -229,15 +232,27 @@ static bool valid(const struct bl_preflight *p, struct asked *a)
 		   status == 0 ? "complete" : "Nix does not know it as valid");
 }
 
-static bool undamaged(const struct bl_preflight *p)
+/*
+ * Nix calls a path valid that a power cut or a bad disk has emptied: it looked when it came.
+ * What NEW has beyond OLD, which runs, is read and compared with its hash.
+ */
+static const char verify_script[] =
+	"p=$({ nix-store -qR \"$1\"; nix-store -qR \"$1\"; nix-store -qR \"$2\"; } | sort | uniq -u); "
+	"[ -z \"$p\" ] || exec nix-store --verify-path $p";
+
+static bool intact(const struct bl_preflight *p, struct asked *a)
 {
-	struct bl_err err = { 0 };
-	if (bl_whole_check(p->facts->system, p->system_new, &err) == 0)
-		return true;
+	BL_AUTO(bl_buf) said = { 0 };
+	int status = answer(a, &said);
+	bool ok = status <= 0;
+	bl_autofree char *text =
+		ok ? bl_xstrdup(status < 0 ? "too large to be read through"
+					   : "its files are as they were built")
+		   : bl_xprintf("files were changed or lost: %s", bl_buf_str(&said));
 	return say(
-		p, "store", false,
-		"nix-store --delete --ignore-liveness that path, or --repair-path, then deploy again",
-		err.msg);
+		p, "files", ok,
+		"repair them on the host: nix-store --repair-path, or nix-store --delete and deploy again",
+		text);
 }
 
 static bool architecture(const struct bl_preflight *p)
@@ -450,7 +465,8 @@ static bool strategy(const struct bl_preflight *p)
 }
 
 /* What is to be known of NEW before it may run here. */
-static size_t look_at_new(const struct bl_preflight *p, struct asked *validity)
+static size_t look_at_new(const struct bl_preflight *p, struct asked *validity,
+			  struct asked *files)
 {
 	size_t failed = 0;
 	bool whole = complete(p);
@@ -460,8 +476,8 @@ static size_t look_at_new(const struct bl_preflight *p, struct asked *validity)
 		failed += !pre_switch(p);
 		failed += !strategy(p);
 	}
-	bool known = valid(p, validity);
-	return failed + (!known || !undamaged(p));
+	failed += !valid(p, validity);
+	return failed + !intact(p, files);
 }
 
 size_t bl_preflight_run(const struct bl_preflight *p)
@@ -476,14 +492,19 @@ size_t bl_preflight_run(const struct bl_preflight *p)
 					    "Ping",
 					    NULL };
 	const char *const check[] = { "--check-validity", p->system_new, NULL };
+	const char *const verify[] = { "-c",          verify_script, "sh", p->facts->system,
+				       p->system_new, NULL };
 	size_t failed = 0;
 	/* these take their time to start */
 	struct asked validity = { .pid = -1, .out = -1 };
 	struct asked runs = ask(p, "systemd-run", run);
 	struct asked bus = ask(p, "busctl", ping);
 	struct asked watchdogs = ask(p, "systemctl", show);
-	if (p->system_new)
+	struct asked files = { .pid = -1, .out = -1 };
+	if (p->system_new) {
 		validity = ask(p, "nix-store", check);
+		files = ask(p, "sh", verify);
+	}
 	failed += !nothing_open(p);
 	failed += !state_dir(p);
 	failed += !space_at(p, BL_AGENT_DIR, 16 * MIB);
@@ -503,7 +524,7 @@ size_t bl_preflight_run(const struct bl_preflight *p)
 	failed += !session(p);
 	failed += !baseline(p);
 	if (p->system_new)
-		failed += look_at_new(p, &validity);
+		failed += look_at_new(p, &validity, &files);
 	coverage(p, &watchdogs);
 	return failed;
 }

@@ -12,7 +12,6 @@
 #include "agent/trial.h"
 #include "agent/txn.h"
 #include "agent/unit.h"
-#include "agent/whole.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -441,7 +440,6 @@ static int start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 	 * and nobody watches the clock yet */
 	if (bl_sync_fs("/nix/store", err) < 0)
 		return -1;
-	bl_whole_end();
 	int rc = bl_txn_create(&rec, &plan, key, out, err);
 	explicit_bzero(key, sizeof(key));
 	if (rc < 0)
@@ -719,8 +717,6 @@ int bl_serve_main(const char *system_new)
 		return 1;
 	}
 	set_roots(system_new);
-	if (bl_store_path_ok(system_new) && access(system_new, F_OK) < 0)
-		bl_whole_begin();
 	bl_serve_recover();
 	int rc = say_hello(&s);
 	while (rc == 0) {

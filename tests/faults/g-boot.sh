@@ -4,8 +4,8 @@
 . "$(dirname "$0")/lib.sh"
 
 row_G3() {
-  small /boot 12
-  on web1 fallocate -l 8M /boot/ballast
+  small /boot 32
+  on web1 fallocate -l 24M /boot/ballast
   refused "G3 /boot is almost full" 'space: /boot has' "$(new g3)"
   on web1 rm /boot/ballast
   bad=$(new g3late --argstr activationExtra 'dd if=/dev/zero of=/boot/ballast bs=64k; dd if=/dev/zero of=/boot/ballast2 bs=1; true')
