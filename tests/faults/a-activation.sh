@@ -1,5 +1,5 @@
 #!/bin/bash
-# shellcheck disable=SC2317  # rows are called by their names
+# shellcheck disable=SC2034,SC2317  # settings are read elsewhere; rows are called by their names
 # Group A of the fault matrix: the activation.
 . "$(dirname "$0")/lib.sh"
 TB_MEMCG=1; export TB_MEMCG        # A8 limits the host's memory

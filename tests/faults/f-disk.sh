@@ -1,5 +1,5 @@
 #!/bin/bash
-# shellcheck disable=SC2317  # rows are called by their names
+# shellcheck disable=SC2034,SC2317  # settings are read elsewhere; rows are called by their names
 # Group F of the fault matrix: disk, store and files.
 . "$(dirname "$0")/lib.sh"
 
@@ -28,6 +28,16 @@ row_F2() {
   on web1 sh -c 'rm -f /var/lib/belay/ballast*'
   oracle web1 ROLLED_BACK "$old" "$gen"
   commits "F2: and the next deployment works" "$(new f2good)"
+  # somebody takes every byte that is set free, also those of the reserve
+  bad=$(new f2more --argstr activationExtra 'systemd-run --quiet --unit=filler sh -c "while :; do cat /dev/zero >> /var/lib/belay/ballast; done" 2> /dev/null; sleep 1; exit 1')
+  boots=$(boots web1)
+  clock disk-full
+  deploy web1="$bad"
+  clock_stop
+  on web1 sh -c 'systemctl stop filler; rm -f /var/lib/belay/ballast*; systemctl reset-failed filler' 2> /dev/null
+  check "F2 nothing at all can be written: the old system runs" reached
+  is "F2: no reboot was needed" $(($(boots web1) - boots)) 0
+  is "F2: told as it is" "$RC" 3
   spoilt=1
 }
 
@@ -170,11 +180,12 @@ row_F7() {
   oracle web1 ROLLED_BACK "$old" "$gen"
 }
 
+# Whatever keeps nix-env waiting; with Nix 2.8 a collection's own lock does not any more.
 row_F8() {
   inject_ms commit_ms 4000
-  on web1 sh -c 'setsid -f flock /nix/var/nix/gc.lock sleep 600 > /dev/null 2>&1 < /dev/null'
-  goes_back "F8 a collection holds the lock" commit-fails 'set the system profile' "$(new f8)"
-  on web1 pkill -x sleep
+  on web1 sh -c 'setsid -f flock /nix/var/nix/profiles/system.lock sleep 991 > /dev/null 2>&1 < /dev/null'
+  goes_back "F8 the profile's lock is held" commit-fails 'set the system profile' "$(new f8)"
+  on web1 pkill -f 'sleep 991'
 }
 
 row_F9() {

@@ -1,5 +1,5 @@
 #!/bin/bash
-# shellcheck disable=SC2317  # rows are called by their names
+# shellcheck disable=SC2034,SC2317  # settings are read elsewhere; rows are called by their names
 # Group H of the fault matrix: versions, hostile input, abuse.
 . "$(dirname "$0")/lib.sh"
 
@@ -80,10 +80,10 @@ row_H6() {
 row_H7() {
   BELAY_LIMIT=300
   # shellcheck disable=SC2016
-  new=$(new h7 --argstr activationExtra 'mount -o remount,hidepid=2 /proc; nft flush ruleset; systemctl mask --runtime systemd-journald.service; systemctl mask --runtime belay-guard.service; true')
+  new=$(new h7 --argstr activationExtra 'mount -o remount,hidepid=2 /proc; nft flush ruleset; systemctl mask --runtime systemd-timesyncd.service belay-guard.service; true')
   deploy web1="$new"
   if [ "$RC" = 0 ]; then oracle web1 COMMITTED "$new" $((gen + 1)); adopt; else oracle web1 ROLLED_BACK "$old" "$gen"; fi
-  on web1 sh -c 'mount -o remount,hidepid=0 /proc; systemctl unmask --runtime systemd-journald.service belay-guard.service' 2> /dev/null
+  on web1 sh -c 'mount -o remount,hidepid=0 /proc; systemctl unmask --runtime systemd-timesyncd.service belay-guard.service' 2> /dev/null
   # everything of /run is hidden: systemd's sockets, the agent's, the current system
   bad=$(new h7run --argstr activationExtra 'mkdir -p /tmp/run; mount --bind /tmp/run /run')
   boots=$(boots web1)
