@@ -111,7 +111,10 @@ static int install_loader(struct bl_job *job, const char *system, struct bl_err 
 	if (status != 0)
 		return bl_err_set(err, BL_E_FAILED,
 				  "installing the boot loader failed (status %d)", status);
-	return bl_loader_sync(err);
+	if (bl_loader_sync(err) < 0)
+		return -1;
+	bl_point("loader-installed");
+	return 0;
 }
 
 /* What would boot is @system: profile and loader agree. */
@@ -203,6 +206,9 @@ enum bl_txn_event bl_commit_undo(struct bl_job *job)
 		return BL_EV_THIRD_PARTY;
 	bl_job_say(job, "putting the boot default back to %s", r->system_old);
 	bl_point("before-undo");
+	/* a crash may have come before the commit took it away; the installer below tidies up
+	 */
+	bl_trial_drop_candidate();
 	if (restore_profile(job, &err) < 0 || install_loader(job, r->system_old, &err) < 0 ||
 	    verify_default(r->system_old, &err) < 0) {
 		/* the loader may be fine all the same: an installer can fail before it writes

@@ -7,10 +7,13 @@
 
 /*
  * In builds with -Dpoints=true: when /run/belay/point holds "NAME ACTION [COUNT]" and NAME is
- * this one, do ACTION: kill, stop, spin, ping (spin, but the watchdog is kept calm), hold (for
- * ever, after making /run/belay/point.hit), sleep (one second), enospc and eio (the next
- * journal write fails). COUNT (default 1) goes down each time, 0 stands for "every time". NAME
- * "*" is every point of a keeper; a deadman has none.
+ * this one, do ACTION: kill, stop, spin, ping (spin, but the watchdog is
+ * kept calm), hold (as long as /run/belay/point.hit is there, which
+ * it makes), sleep (one second), enospc and eio (the next journal write fails). COUNT (default
+ * 1) goes down each time, 0 stands for "every time". NAME "*" is every point of a keeper; a
+ * deadman has none. The same by the same names in /var/lib/belay-point, which outlives a
+ * reboot. Where a file trace is beside them, each point that is passed adds a line "NAME", and
+ * "NAME ACTION" when it acts.
  */
 #ifdef BELAY_POINTS
 void bl_point(const char *name);

@@ -469,6 +469,7 @@ static int do_start(struct serve *s, const struct bl_kv *kv)
 	if (!s->rehearsed)
 		return refuse("the confirmation was not rehearsed",
 			      "use the same version of belay on both ends");
+	bl_point("before-start");
 	if (start(kv, &t, &err) < 0)
 		return refuse(err.msg, "nothing was changed; `belay status` shows the host");
 	const struct bl_record *r = &t.rec;

@@ -225,6 +225,7 @@ int bl_trial_install(struct bl_job *job, struct bl_err *err)
 		return -1;
 	if (job->plan.strategy != BL_STRATEGY_KEXEC && install_candidate(job, err) < 0)
 		return -1;
+	bl_point("trial-installed");
 	return default_is_old(job, err);
 }
 
