@@ -182,14 +182,19 @@ void bl_unit_kill_keeper(const char *system, uint64_t epoch)
 uint64_t bl_unit_restarts(const char *system, uint64_t epoch)
 {
 	bl_autofree char *unit = bl_xprintf("belay-%llu.service", (unsigned long long)epoch);
-	const char *const args[] = { "show", "-p", "NRestarts", "--value", unit, NULL };
+	const char *const args[] = { "show", "-p", "NRestarts", "--value", unit, GUARD, NULL };
 	BL_AUTO(bl_child_result) r = { 0 };
-	uint64_t n = 0;
+	BL_AUTO(bl_strv) lines = { 0 };
+	uint64_t sum = 0;
 	if (bl_tool_run(system, "systemctl", args, SYSTEMD_MS, &r, NULL) < 0)
 		return 0;
-	bl_autofree char *text =
-		bl_xstrndup(bl_buf_str(&r.out), strcspn(bl_buf_str(&r.out), "\n"));
-	return bl_parse_u64(text, 0, UINT64_MAX, &n, NULL) < 0 ? 0 : n;
+	bl_strv_split(&lines, bl_buf_str(&r.out), '\n');
+	for (size_t i = 0; i < lines.n; i++) {
+		uint64_t n = 0;
+		if (bl_parse_u64(lines.items[i], 0, UINT32_MAX, &n, NULL) == 0)
+			sum += n;
+	}
+	return sum;
 }
 
 bool bl_unit_is_alive(const char *system, uint64_t epoch)

@@ -25,7 +25,7 @@ int bl_unit_wait_deadman(pid_t begun, struct bl_err *err) BL_MUST_CHECK;
 void bl_unit_stop_deadman(const char *system, uint64_t epoch);
 /* Whether belay-N.service is active or about to be. */
 bool bl_unit_is_alive(const char *system, uint64_t epoch);
-/* How often PID 1 had to start it again. */
+/* How often PID 1 had to start it, or the guard of this boot, again. */
 uint64_t bl_unit_restarts(const char *system, uint64_t epoch);
 /* SIGKILL to everything in belay-N.service. */
 void bl_unit_kill_keeper(const char *system, uint64_t epoch);

@@ -98,7 +98,7 @@ race_profile() {
   is "D8: so does the boot loader" "$(default_of web1)" "$old"
 }
 race_running() {
-  held_at after-CONFIRMED
+  held_at before-COMMITTING
   on web1 "$other/bin/switch-to-configuration" test > "$TEST/other.log" 2>&1
   hands_off "another system was activated before the commit"
   is "another system was activated before the commit: it runs" "$(on web1 readlink /run/current-system)" "$other"
