@@ -167,6 +167,8 @@ static void clean_up(const struct bl_keeper *k, const char *system)
 	/* systemd took the unit in when it booted; now its file is gone */
 	if (k->after_boot || k->role != BL_KEEPER)
 		bl_unit_reload(system);
+	if (k->role == BL_DEADMAN)
+		bl_unit_forget_guard(system);
 }
 
 /* A host whose facts cannot be read any more still goes back to the system that is recorded. */

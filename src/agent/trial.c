@@ -22,7 +22,6 @@
 /* Only word characters: GRUB's generator passes over other names. */
 #define PROFILES  BL_PROFILE_DIR "/system-profiles"
 #define CANDIDATE "belaytrial"
-#define PROFILE   PROFILES "/" CANDIDATE
 #define UNSAFE    BL_AGENT_DIR "/not-trial-safe"
 #define EFI_VARS  "/sys/firmware/efi/efivars"
 #define FEATURES  EFI_VARS "/LoaderFeatures-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
@@ -206,7 +205,8 @@ static int default_is_old(const struct bl_job *job, struct bl_err *err)
 static int install_candidate(struct bl_job *job, struct bl_err *err)
 {
 	const struct bl_record *r = &job->txn.rec;
-	const char *const args[] = { "--profile", PROFILE, "--set", r->system_new, NULL };
+	static const char profile[] = PROFILES "/" CANDIDATE;
+	const char *const args[] = { "--profile", profile, "--set", r->system_new, NULL };
 	if (bl_mkdirs(PROFILES, 0755, err) < 0 ||
 	    run_tool(job, "nix-env", args, r->commit_ms, err) < 0)
 		return -1;

@@ -164,6 +164,11 @@ void bl_unit_reload(const char *system)
 	systemctl(system, "daemon-reload", NULL, NULL);
 }
 
+void bl_unit_forget_guard(const char *system)
+{
+	systemctl(system, "reset-failed", NULL, GUARD);
+}
+
 void bl_unit_stop_deadman(const char *system, uint64_t epoch)
 {
 	bl_autofree char *unit =

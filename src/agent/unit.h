@@ -49,6 +49,9 @@ void bl_unit_guard_remove(void);
 /* Has systemd read its unit files again. */
 void bl_unit_reload(const char *system);
 
+/* A guard that was killed by the deadman is no failed unit of the host's. */
+void bl_unit_forget_guard(const char *system);
+
 /* sd_notify(3) without its library; nothing happens outside of a unit. */
 void bl_unit_notify(const char *state);
 

@@ -103,8 +103,8 @@ oracle $h COMMITTED "$new"
 new_version g16 --arg authorizedKeys '[ ]'
 fleet $h="$new"
 belay_start deploy --fleet-json "$FLEET"
-wait_for 60 test -e "$TB_STATE/$h/$ONESHOT"
-wait_for 60 booted_since $h "$n" ; crash $h
+wait_for 60 state_is $h TRIAL_WAIT
+crash $h
 rm -rf "$TB_STATE/$h/upper/var/lib/belay"
 # it boots NEW once more, by a one-shot that nobody knows of any more
 { printf '\7\0\0\0'; (cd "$TB_STATE/$h/boot/loader/entries" && printf '%s\0' *belaytrial*) | sed 's/./&\x00/g'; } > "$TB_STATE/$h/$ONESHOT"
