@@ -116,8 +116,8 @@ static bool verify(struct bl_job *job)
 }
 
 /*
- * Units, and addresses that others may have taken over meanwhile, are no reason to reboot a
- * machine that is back and reachable; they are told.
+ * Units, the resolver, and addresses that others may have taken over meanwhile are no reason to
+ * reboot a machine that is back and reachable; they are told.
  */
 static void tell_units(struct bl_job *job)
 {
@@ -127,8 +127,11 @@ static void tell_units(struct bl_job *job)
 		return;
 	bl_autofree char *gone = bl_strv_missing(&job->before.addresses, &now.addresses);
 	bl_autofree char *more = bl_strv_missing(&now.failed, &job->before.failed);
+	bl_autofree char *resolver = bl_strv_missing(&job->before.resolver, &now.resolver);
 	if (gone)
 		bl_txn_remark(&job->txn, "addresses missing that were there before: %s", gone);
+	if (resolver)
+		bl_txn_remark(&job->txn, "/etc/resolv.conf is not as it was before");
 	if (more)
 		bl_txn_remark(&job->txn, "failed units that were not failed before: %s", more);
 }
@@ -256,10 +259,7 @@ enum bl_txn_event bl_rollback(struct bl_job *job)
 
 static bool default_is_old(struct bl_job *job)
 {
-	BL_AUTO(bl_facts) f = { 0 };
-	const char *old = job->txn.rec.system_old;
-	if (bl_facts_read(&f, NULL) == 0 && !f.loader_problem[0] &&
-	    strcmp(bl_facts_default(&f), old) == 0 && strcmp(f.profile, old) == 0)
+	if (bl_commit_would_boot(job->txn.rec.system_old, NULL) == 0)
 		return true;
 	/* without a journal nobody knows whose the default is: it is not ours to move */
 	return !job->txn.broken && bl_commit_undo(job) == BL_EV_COMMIT_UNDONE;

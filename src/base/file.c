@@ -133,6 +133,24 @@ char *bl_realpath(const char *path)
 	return realpath(path, NULL);
 }
 
+bool bl_same_content(const char *a, const char *b, void (*tick)(void *ctx), void *ctx)
+{
+	static char left[65536];
+	static char right[sizeof(left)];
+	bl_autofd int fa = open(a, O_RDONLY | O_CLOEXEC);
+	bl_autofd int fb = open(b, O_RDONLY | O_CLOEXEC);
+	for (unsigned i = 1;; i++) {
+		ssize_t n = fa < 0 ? -1 : read(fa, left, sizeof(left));
+		ssize_t m = fb < 0 ? -1 : read(fb, right, sizeof(right));
+		if (n < 0 || n != m || memcmp(left, right, (size_t)n) != 0)
+			return false;
+		if (n == 0)
+			return true;
+		if (tick && i % 256 == 0)
+			tick(ctx);
+	}
+}
+
 int bl_symlink_replace(const char *target, const char *path, struct bl_err *err)
 {
 	bl_autofree char *tmp = bl_xprintf("%s.new", path);
