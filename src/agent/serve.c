@@ -202,6 +202,15 @@ static int handle(struct serve *s, const struct bl_msg *m)
 	return bl_talk_refuse("not a request", "use the same version of belay on both ends");
 }
 
+/* A keeper that went back may wait for somebody to reach the host: whoever looks at it has. */
+static void say_that_we_came(void)
+{
+	bl_autofd int fd = -1;
+	uint64_t epoch = bl_txn_newest();
+	if (epoch)
+		(void)!bl_confirm_connect(epoch, &fd, NULL);
+}
+
 int bl_serve_main(const char *system_new)
 {
 	struct serve s = { 0 };
@@ -214,6 +223,7 @@ int bl_serve_main(const char *system_new)
 	}
 	set_roots(system_new);
 	bl_start_recover();
+	say_that_we_came();
 	int rc = say_hello(&s);
 	while (rc == 0) {
 		BL_AUTO(bl_msg) m = { 0 };

@@ -7,6 +7,7 @@
 #include "agent/point.h"
 #include "agent/preflight.h"
 #include "agent/snapshot.h"
+#include "agent/step.h"
 #include "agent/strategy.h"
 #include "agent/unit.h"
 
@@ -305,7 +306,7 @@ uint64_t bl_start_bound_ms(const struct bl_record *r, const struct bl_plan *plan
 	/* all windows, a commit and its undoing, two rollbacks with their checks and the hook
 	 * behind them, a shutdown and a boot */
 	uint64_t bound = forward_ms(r, plan) + 2 * (uint64_t)r->commit_ms +
-			 2 * ((uint64_t)r->rollback_ms + 60000) +
+			 2 * ((uint64_t)r->rollback_ms + 60000) + BL_VISIT_MS +
 			 (*plan->post_rollback ? (uint64_t)r->activate_ms + 10000 : 0) + 90000 +
 			 180000;
 	/* the trial's preparation, its shutdown, the boot with its own checks, and another one

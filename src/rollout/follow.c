@@ -121,12 +121,10 @@ void bl_way_started(struct bl_way *h, const struct bl_msg *m)
 	bl_way_apply(h, BL_CE_STARTED);
 }
 
-/* The start is the next number, or it was refused. */
-static void guess_epoch(struct bl_way *h)
+/* The start is the next number, or it is refused. */
+static uint64_t next_epoch(const struct bl_way *h)
 {
-	h->epoch = bl_kv_u64_or(&h->facts, "last_epoch", 0) + 1;
-	bl_way_observer(h)->started(h->d->spec->ctx, h->i, bl_kv_str(&h->facts, "system"),
-				    h->epoch);
+	return bl_kv_u64_or(&h->facts, "last_epoch", 0) + 1;
 }
 
 void bl_way_lose_work(struct bl_way *h)
@@ -139,7 +137,7 @@ void bl_way_lose_work(struct bl_way *h)
 			    (int64_t)(confirm_ms(h->node) + bl_plan_checks_ms(&h->node->plan)) *
 				    BL_NS_PER_MS;
 	if (h->phase == BL_PH_START && !h->epoch)
-		guess_epoch(h);
+		h->epoch = next_epoch(h);
 	bl_way_apply(h, BL_CE_LOST);
 }
 
@@ -153,7 +151,7 @@ void bl_way_start(struct bl_way *h)
 	char hex[2 * BL_KEY_LEN + 1];
 	bl_random(h->key, sizeof(h->key));
 	if (bl_way_observer(h)->starting(spec->ctx, h->i, bl_kv_str(&h->facts, "system"),
-					 h->key, &err) < 0) {
+					 next_epoch(h), h->key, &err) < 0) {
 		bl_way_blame(h, BL_OUT_FAILED, err.msg, "make room on this machine");
 		bl_way_apply(h, BL_CE_FAILED);
 		return;

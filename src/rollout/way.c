@@ -49,6 +49,8 @@ void bl_way_tell_result(struct bl_way *h, enum bl_phase from)
 	const struct bl_outcome_host is = { .facts = &h->facts,
 					    .last = &h->last,
 					    .confirmed = h->confirmed || h->proved,
+					    .rebooting = strcmp(bl_kv_str(&h->last, "state"),
+								"TRIAL_REBOOT") == 0,
 					    .seen = h->seen };
 	bl_autofree char *state = bl_outcome_state(outcome, &is);
 	h->phase = BL_PH_DONE;

@@ -8,7 +8,6 @@
 #   FAULT_GUEST   tests/faults/guest.c                        (<root>/build/tests/fault-guest)
 . "$(dirname "${BASH_SOURCE[0]}")/../hosts/lib.sh"
 : "${FAULT_GUEST:=$ROOT/build/tests/fault-guest}"
-[ -n "${BELAY_DATADIR:-}" ] || export BELAY_DATADIR=$ROOT/build/share-points
 HUB=$TB_PREFIX-hub PORT=h1-11-$TB_PREFIX
 spoilt=
 

@@ -5,7 +5,6 @@
 #   SEED    makes a run repeatable   ($BELAY_SEED, or 7: the checks are the same for everybody)
 : "${SEED:=${BELAY_SEED:-7}}"
 . "$(dirname "${BASH_SOURCE[0]}")/../hosts/lib.sh"
-[ -n "${BELAY_DATADIR:-}" ] || export BELAY_DATADIR=$ROOT/build/share-points
 [ -x "$BELAY" ] || bail "no $BELAY: make build"
 SUCCESS_TIMEOUT=4 SWITCH_TIMEOUT=20 BELAY_LIMIT=150
 ended='COMMITTED|ROLLED_BACK|REFUSED|SUPERSEDED|STUCK'

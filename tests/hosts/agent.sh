@@ -75,6 +75,28 @@ belay resume --fleet-json "$FLEET"
 is "D1: resume tells that it went back" "$RC" 3
 check "D1: the next deployment works" deploy web1="$new"
 
+# D1: it dies with its start under way: nobody has told it the number, and resume finds it all the same
+next_system; inject before-start hold
+last=$(newest_txn web1)
+fleet web1="$new"
+belay_start deploy --fleet-json "$FLEET"
+check "D1: the start arrives" wait_for 30 on web1 test -e /run/belay/point.hit
+kill -KILL "$BELAY_PID"; belay_wait
+on web1 rm /run/belay/point.hit
+check "D1: it begins, and goes back by itself" wait_for 30 newer_is ROLLED_BACK
+belay resume --fleet-json "$FLEET"
+is "D1: resume tells that too" "$RC" 3
+next_system; inject before-start kill
+last=$(newest_txn web1)
+fleet web1="$new"
+belay_start deploy --fleet-json "$FLEET"
+wait_for 30 on web1 test ! -e /run/belay/point
+kill -KILL "$BELAY_PID"; belay_wait
+belay resume --fleet-json "$FLEET"
+is "D1: a start that came to nothing is no success" "$RC" 1
+like "D1: told as it is" "$OUT" 'the start did not arrive'
+oracle web1 ROLLED_BACK "$old" "$gen"
+
 # D1: resumed in time
 SUCCESS_TIMEOUT=30
 next_system; inject after-WAIT_CONFIRM sleep
