@@ -56,12 +56,13 @@ row_deaf() {
   oracle web1 ROLLED_BACK "$old" "$gen"
 }
 
-# R5, R6: PID 1 stands still and reboot(2) does nothing. sysrq is a file here, the watchdog too.
+# R5, R6: PID 1 stands still and reboot(2) does nothing. The watchdog is a file here; so is sysrq, where the kernel
+# has one to put it over.
 row_last() {
   local keeper tracer init=$TB_STATE/web1/init.pid
   command -v strace > /dev/null || { skip "R5, R6" "strace is missing"; return; }
   on web1 sh -c '
-    : > /run/sysrq && mount --bind /run/sysrq /proc/sysrq-trigger || exit 1
+    [ ! -e /proc/sysrq-trigger ] || { : > /run/sysrq && mount --bind /run/sysrq /proc/sysrq-trigger; } || exit 1
     mountpoint -q /sys/class/watchdog || mount -t tmpfs tmpfs /sys/class/watchdog || exit 1
     mkdir -p /sys/class/watchdog/watchdog0 && cd /sys/class/watchdog/watchdog0 || exit 1
     echo "i6300ESB timer" > identity; echo inactive > state; echo 0 > nowayout
@@ -69,21 +70,21 @@ row_last() {
   bad=$(new r5 --arg address null)
   begin "$bad"
   keeper=$(keeper_pid)
-  strace -f -q -e trace=sync,reboot -e inject=reboot:error=EPERM -e signal=none -o "$TEST/last.trace" -p "$keeper" 2> /dev/null &
+  strace -f -q -e trace=sync,reboot,open,openat -e inject=reboot:error=EPERM -e signal=none -o "$TEST/last.trace" -p "$keeper" 2> /dev/null &
   tracer=$!
   kill -STOP "$(< "$init")"
   check "R5 reboot(2) does nothing: STUCK at last" wait_for 120 newer_is STUCK
-  is "R5: sysrq was asked to reboot" "$(on web1 cat /run/sysrq)" b
-  is "R4: what is not written yet is, before reboot(2)" "$(sed -n 's/^[0-9]* *\(sync\|reboot\)(.*/\1/p' "$TEST/last.trace" | paste -sd' ')" "sync reboot"
+  is "R4, R5: what is not written yet is written, then reboot(2), then sysrq" \
+    "$(sed -n 's/^[0-9]* *\(sync\|reboot\)(.*/\1/p; s/.*"\/proc\/\(sysrq\)-trigger", O_WRONLY.*/\1/p' "$TEST/last.trace" | paste -sd' ')" "sync reboot sysrq"
+  if on web1 test -e /run/sysrq; then is "R5: it was asked to reboot" "$(on web1 cat /run/sysrq)" b; fi
   kill -CONT "$(< "$init")"
-  wait_for 120 belay_gone_from web1
-  check_not "R6: the keeper is gone" belay_gone_from nobody
+  check "R6: the keeper ends" wait_for 120 keeper_gone
   like "R6: the watchdog was fed, and is not stopped" <(on web1 sh -c 'tr "\0" . < /dev/watchdog') '^\.+$'
   kill "$tracer" 2> /dev/null; wait "$tracer" 2> /dev/null
   leave
   spoilt=1
 }
-belay_gone_from() { [ "$1" = web1 ] && [ -z "$(keeper_pid)" ]; }
+keeper_gone() { [ -z "$(keeper_pid)" ]; }
 
 # The deadman is gone and the keeper stands still: systemd's own watchdog restarts it, and it goes on.
 row_watchdog() {
