@@ -228,7 +228,7 @@ static int launch(struct bl_txn *t, const struct bl_plan *plan, const char *syst
 		return rc;
 	/* a keeper that nobody watches is not to go on */
 	*err = no_deadman;
-	if (bl_confirm_abort(r->epoch, "", NULL) < 0)
+	if (bl_confirm_abort(r->epoch, err->msg, NULL) < 0)
 		bl_log(BL_LOG_ERR, "%s; and it cannot be stopped", err->msg);
 	return -1;
 }

@@ -25,7 +25,7 @@ int bl_write_all(int fd, const void *data, size_t len, struct bl_err *err) BL_MU
  */
 int bl_write_file_at(int dir_fd, const char *name, mode_t mode, const void *data, size_t len,
 		     struct bl_err *err) BL_MUST_CHECK;
-/* Makes @path and its parents with @mode; a folder that is there is fine. */
+/* Makes @path and its parents with @mode, each durably; a folder that is there is fine. */
 int bl_mkdirs(const char *path, mode_t mode, struct bl_err *err) BL_MUST_CHECK;
 /* Opens a folder for openat(). */
 int bl_open_dir(const char *path, int *out_fd, struct bl_err *err) BL_MUST_CHECK;

@@ -38,6 +38,11 @@ row_A15() {
   fresh --argstr version a15old --argstr preSwitchCheck '[ "$(cat /run/current-system/nixos-version)" != a15bad ]'
   bad=$(new a15bad --arg address null)
   goes_back "A15 an inhibitor blocks the way back too" unreachable "$nobody_confirmed" "$bad"
+  # and the undoing of a commit, whose installer failed after half its work
+  # shellcheck disable=SC2016
+  bad=$(new a15bad --argstr bootloaderExtra 'printf "options init=%s/init\n" "$1" > /boot/loader/entries/half.conf; echo "default half.conf" > /boot/loader/loader.conf; exit 1')
+  goes_back "A15 nor the undoing of a commit" commit-fails 'boot loader failed' "$bad"
+  spoilt=1
 }
 
 row_A17() {
