@@ -22,6 +22,7 @@
 #define VERIFY_MS   60000
 #define LOCK_MS     20000
 #define DEAF_MS     15000
+#define GREETING_MS 10000 /* a busy host needs a while to start a process for us */
 #define REBOOTS_MAX 3
 #define SYSTEMD_BUS "/run/dbus/system_bus_socket"
 
@@ -63,7 +64,7 @@ bool bl_sshd_answers(const char *where)
 	(void)!connect(fd, (struct sockaddr *)&to, len);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	char banner[4];
-	return poll(&p, 1, 3000) == 1 && read(fd, banner, sizeof(banner)) == 4 &&
+	return poll(&p, 1, GREETING_MS) == 1 && read(fd, banner, sizeof(banner)) == 4 &&
 	       memcmp(banner, "SSH-", 4) == 0;
 }
 

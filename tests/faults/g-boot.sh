@@ -38,4 +38,24 @@ row_G5() {
   check_not "G5: it is gone" on web1 sh -c 'ps -eo args | grep -q "[s]leep 992"'
 }
 
+# A boot menu that holds one entry a profile: the system before the last commit keeps one all the same.
+in_menu() { grep -lF "init=$1/init " "$TB_STATE/web1/boot/loader/entries/"*.conf | wc -l; }
+row_G19() {
+  local first second bad limit=(--arg configurationLimit 1)
+  fresh --argstr version g19old "${limit[@]}"
+  first=$old
+  commits "G19 the menu holds one entry" "$(new g19a "${limit[@]}")"
+  second=$old
+  is "G19: the system before has one too" "$(in_menu "$first")" 1
+  # the second run of its installer is the one behind which the system before would have its entry
+  bad=$(new g19bad "${limit[@]}" --argstr bootloaderExtra '[ ! -e /run/g19 ] || exit 1; : > /run/g19')
+  goes_back "G19 a commit that fails late" commit-fails 'boot loader failed' "$bad"
+  is "G19: the menu" "$(in_menu "$second") $(in_menu "$bad")" "1 0"
+  is "G19: no profile is left for it" "$(compgen -G "$TB_STATE/web1/nix/var/nix/profiles/system-profiles/*")" ""
+  commits "G19 the next one" "$(new g19b "${limit[@]}")"
+  is "G19: the system before has one" "$(in_menu "$second")" 1
+  is "G19: the first one has none any more" "$(in_menu "$first")" 0
+  spoilt=1
+}
+
 rows "$@"

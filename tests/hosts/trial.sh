@@ -28,9 +28,10 @@ is "G11 it is what was booted" "$(on $h readlink /run/booted-system)" "$new"
 PLAN='"bootTimeout":12'
 new_version g10 --arg authorizedKeys '[ ]'
 probe_start $h
-stopwatch
-deploy $h="$new"
-say "# time: boot trial, NEW boots unreachable $(elapsed) ms"
+fleet $h="$new"
+belay_start deploy --fleet-json "$FLEET"
+wait_for 60 grep -q 'rebooting once' "$OUT"; stopwatch
+belay_wait; time_of trial-unreachable
 is "G10 exit code" "$RC" 3
 probe_stop $h
 oracle $h ROLLED_BACK "$old" "$gen"

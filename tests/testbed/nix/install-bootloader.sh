@@ -12,8 +12,8 @@ profiles=/nix/var/nix/profiles
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 [ ! -s "$out/bootloader-extra" ] || bash "$out/bootloader-extra" "$top"
 
-# links PROFILE: its generations' links, oldest first
-links() { printf '%s\n' "$1"-[0-9]*-link | grep -E -- '-[0-9]+-link$' | sort -V || true; }
+# links PROFILE: its generations' links, oldest first; the newest alone where there is a limit
+links() { printf '%s\n' "$1"-[0-9]*-link | grep -E -- '-[0-9]+-link$' | sort -V | tail -n @limit@ || true; }
 number_of() { local n=${1%-link}; echo "${n##*-}"; }
 others() { local p; for p in "$profiles"/system-profiles/*; do case $p in *-link) ;; *) echo "$p" ;; esac; done; }
 # place FILE: makes a file from standard input, whole or not at all

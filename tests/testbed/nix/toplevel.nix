@@ -32,6 +32,7 @@
 , initInterfaceVersion ? "systemd 2"
 , activationExtra ? ""      # shell run at the end of activate; non-zero -> exit status 2
 , preSwitchCheck ? ""       # shell; non-zero -> exit status 1
+, configurationLimit ? null  # the boot menu has only so many generations, the newest, of each profile
 , bootloaderExtra ? ""      # shell run first by the boot loader installer; `exit 1` -> status 1
 , lean ? kernel != null     # for emulated machines: no udev, no logind, no PAM; boots about twice as fast
 , ballastMB ? 0             # adds a store path of that size to the closure
@@ -287,6 +288,7 @@ let
       initrd = if kernel == null then "/boot/initrd.img" else "${initrdFile}";
       machine = if kernel == null then "" else "1";
       inherit loader;
+      limit = if configurationLimit == null then "+1" else toString configurationLimit;
       hasNetwork = if hasNetworkd then "1" else "";
       ballast = if ballastMB > 0 then "${ballast}" else "";
       activate = ./activate.sh;
@@ -355,13 +357,13 @@ let
       'echo "sudo: /run/current-system/sw/bin/sudo must be owned by uid 0 and have the setuid bit set" >&2; exit 1' > "$out/sw/bin/sudo"
     chmod 755 "$out/sw/bin/sudo"
     if [ -n "$machine" ]; then
-      ln -s /usr/bin/bootctl /usr/bin/grub-editenv /usr/sbin/grub-reboot "$out/sw/bin/"
+      ln -s /usr/bin/bootctl /usr/bin/grub-editenv /usr/sbin/grub-reboot /usr/sbin/kexec "$out/sw/bin/"
     else
       cp "$bootctl" "$out/sw/bin/bootctl"; chmod 755 "$out/sw/bin/bootctl"
     fi
     for t in $drop; do rm -f "$out/sw/bin/$t"; done
 
-    sub() { sed "s|@out@|$out|g; s|@loader@|$loader|g" "$1" > "$2"; chmod 755 "$2"; }
+    sub() { sed "s|@out@|$out|g; s|@loader@|$loader|g; s|@limit@|$limit|g" "$1" > "$2"; chmod 755 "$2"; }
     sub "$activate" "$out/activate"; sub "$init" "$out/init"
     sub "$stc" "$out/bin/switch-to-configuration"; sub "$bootloader" "$out/bin/install-bootloader"
     cp "$activationExtraPath" "$out/activation-extra"
