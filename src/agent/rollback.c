@@ -6,6 +6,7 @@
 #include "agent/point.h"
 #include "agent/reboot.h"
 #include "agent/trial.h"
+#include "agent/unit.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -230,6 +231,8 @@ enum bl_txn_event bl_rollback(struct bl_job *job)
 	/* what OLD's kernel and stage 1 set up cannot be had by switching */
 	if (booted_new(job))
 		return bl_rollback_reboot(job, BL_REBOOT_NORMAL);
+	/* this way reloads systemd, which is not to take the next boot's unit into this one */
+	bl_unit_guard_remove();
 	for (int attempt = 0; attempt < 2; attempt++) {
 		if (attempt == 1 && job->have_before) {
 			bl_job_say(job, "putting units, addresses and routes back by hand");
