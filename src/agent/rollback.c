@@ -6,6 +6,7 @@
 #include "agent/point.h"
 #include "agent/reboot.h"
 #include "agent/trial.h"
+#include "agent/unit.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -234,6 +235,8 @@ enum bl_txn_event bl_rollback(struct bl_job *job)
 	/* what OLD's kernel and stage 1 set up cannot be had by switching */
 	if (booted_new(job))
 		return bl_rollback_reboot(job, BL_REBOOT_NORMAL);
+	/* this way reloads systemd, which is not to take the next boot's unit into this one */
+	bl_unit_guard_remove();
 	for (int attempt = 0; attempt < 2; attempt++) {
 		if (attempt == 1 && job->have_before) {
 			bl_job_say(job, "putting units, addresses and routes back by hand");
@@ -282,6 +285,10 @@ enum bl_txn_event bl_rollback_reboot(struct bl_job *job, enum bl_reboot how)
 	if (bl_txn_save(&job->txn, true, NULL) < 0)
 		bl_log(BL_LOG_ERR, "the reboot could not be recorded");
 	bl_job_say(job, "rebooting into %s", r->system_old);
+	/* there it ends without anybody asking; a deployer's own look does it too */
+	struct bl_err err = { 0 };
+	if (!bl_unit_guard_in(r->system_old) && bl_unit_guard_install(r, &err) < 0)
+		bl_log(BL_LOG_WARN, "%s", err.msg);
 	bl_reboot(job, how);
 	/* R6, the last rung: where it leads nowhere either, the host needs a person */
 	job->starve = true;

@@ -311,6 +311,18 @@ static enum bl_txn_event watch(struct bl_keeper *k)
 	return judge_units(k);
 }
 
+/*
+ * Until the confirmation a crash needs nobody: OLD boots. From its record on something has to
+ * look at profile and loader, so the unit is there just before that. Not sooner: a reload of
+ * systemd would take it in during this boot.
+ */
+static void guard_next_boot(struct bl_keeper *k)
+{
+	struct bl_err err = { 0 };
+	if (bl_unit_guard_install(&k->job.txn.rec, &err) < 0)
+		bl_log(BL_LOG_WARN, "%s; after a crash the next contact ends it", err.msg);
+}
+
 /* The vote is in. Late failures of units are to be seen before it counts. */
 static void count_vote(struct bl_keeper *k)
 {
@@ -320,6 +332,8 @@ static void count_vote(struct bl_keeper *k)
 	enum bl_txn_event e = judge(k, r->deadline_boot_ns);
 	if (e == BL_EV_CHECKS_OK)
 		e = provisional ? BL_EV_TRIAL : BL_EV_CONFIRM;
+	if (e == BL_EV_CONFIRM)
+		guard_next_boot(k);
 	bl_keeper_move(k, e);
 	bool accepted = r->state == BL_TXN_CONFIRMED || r->state == BL_TXN_TRIAL_INSTALLED;
 	bl_doorman_answer(k->doorman, accepted, provisional, r->reason);
@@ -446,17 +460,6 @@ static void do_trial_reboot(struct bl_keeper *k)
 	bl_keeper_move(k, BL_EV_FAIL);
 }
 
-/*
- * Until the confirmation a crash needs nobody: OLD boots. From here on something has to look at
- * profile and loader. Not before: a reload of systemd would take the unit in during this boot.
- */
-static void guard_next_boot(struct bl_keeper *k)
-{
-	struct bl_err err = { 0 };
-	if (bl_unit_guard_install(&k->job.txn.rec, &err) < 0)
-		bl_log(BL_LOG_WARN, "%s; after a crash the next contact ends it", err.msg);
-}
-
 void bl_step(struct bl_keeper *k)
 {
 	struct bl_record *r = &k->job.txn.rec;
@@ -490,14 +493,9 @@ void bl_step(struct bl_keeper *k)
 		guard_next_boot(k);
 		bl_keeper_move(k, BL_EV_COMMIT);
 		return;
-	case BL_TXN_COMMITTING: {
-		enum bl_txn_event e = bl_commit(&k->job);
-		/* the rollback reloads systemd, which is not to see it */
-		if (e != BL_EV_COMMIT_OK)
-			bl_unit_guard_remove();
-		bl_keeper_move(k, e);
+	case BL_TXN_COMMITTING:
+		bl_keeper_move(k, bl_commit(&k->job));
 		return;
-	}
 	case BL_TXN_ROLLING_BACK:
 		bl_keeper_move(k, roll_back(k));
 		return;

@@ -65,13 +65,14 @@ truncated() {
     bail "$(cat "$TEST/truncated.log")"
 }
 row_A18() {
-  local part
+  local part before
+  before=$(state_of web1)
   for part in activate bin/switch-to-configuration init etc; do
     bad=$(truncated "${part##*/}" $part)
     deploy web1="$bad"
     check "A18 a system without $part: refused ($RC)" test "$RC" = 1 -o "$RC" = 2
     like "A18 a system without $part: says so" "$OUT" 'is not a NixOS system'
-    oracle web1 NONE "$old" "$gen"
+    oracle web1 "$before" "$old" "$gen"
   done
   # the copy is whole for Nix, and then a file of it is lost
   new=$(new a18 --argstr networkText 'lost')

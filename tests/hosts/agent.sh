@@ -30,11 +30,13 @@ new=$(system web1 11 --argstr version nosessions --argstr activationExtra 'kill 
 check "E6 sshd and all sessions killed: confirmed over a fresh connection" deploy web1="$new"
 oracle web1 COMMITTED "$new" $((gen + 1))
 
-# C10: CONFIRMED cannot be written: not confirmed, no word of success
-next_system; inject before-CONFIRMED enospc
-deploy web1="$new"
-is "C10 disk full at the confirmation: rolled back" "$RC" 3
-oracle web1 ROLLED_BACK "$old" "$gen"
+# C10: CONFIRMED cannot be written: not confirmed, no word of success. Nor can what comes behind it.
+for point in before-CONFIRMED before-COMMITTING; do
+  next_system; inject $point enospc
+  deploy web1="$new"
+  is "C10 disk full at the confirmation, $point: rolled back" "$RC" 3
+  oracle web1 ROLLED_BACK "$old" "$gen"
+done
 
 # for ever: PID 1 brings it up again and again in vain, the deadman ends it
 SWITCH_TIMEOUT=3 SUCCESS_TIMEOUT=3
