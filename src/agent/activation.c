@@ -26,19 +26,40 @@ int bl_stc_run(const struct bl_stc *stc)
 		.log_fd = stc->log_fd,
 		.output_max = stc->output_max,
 		.limit_ms = stc->limit_ms,
-		.tick = stc->tick,
-		.ctx = stc->ctx,
 		.stop = stc->stop,
 	});
 	bl_tool_env_free(&env);
 	return status;
 }
 
+static const char script_failed[] = "Failed to run activate script";
+static const char snippet_failed[] = "Activation script snippet '";
+static const char locked[] = "Could not acquire lock";
+
+char *bl_activation_signs(int fd)
+{
+	static const char *const signs[] = { script_failed, snippet_failed, locked };
+	BL_AUTO(bl_buf) found = { 0 };
+	BL_AUTO(bl_buf) text = { 0 };
+	char chunk[16384];
+	ssize_t n = 0;
+	while ((n = read(fd, chunk, sizeof(chunk))) > 0) {
+		bl_buf_append(&text, chunk, (size_t)n);
+		for (size_t i = 0; i < BL_COUNT(signs); i++)
+			if (bl_find(bl_buf_str(&text), text.len, signs[i]) &&
+			    !strstr(bl_buf_str(&found), signs[i]))
+				bl_buf_printf(&found, "%s\n", signs[i]);
+		/* one that the chunk's end cuts */
+		if (text.len > sizeof(script_failed))
+			bl_buf_drop(&text, text.len - sizeof(script_failed));
+	}
+	return bl_xstrdup(bl_buf_str(&found));
+}
+
 static enum bl_verdict judge_status(int status, const char *output, char *reason, size_t size)
 {
 	/* both implementations say this when the script fails; 4 would hide it */
-	bool script = strstr(output, "Failed to run activate script") ||
-		      strstr(output, "Activation script snippet '");
+	bool script = strstr(output, script_failed) || strstr(output, snippet_failed);
 	if (script || status == 2) {
 		snprintf(reason, size, "the activation script failed (status %d)", status);
 		return BL_ACT_FAILED;
@@ -59,7 +80,7 @@ static enum bl_verdict judge_status(int status, const char *output, char *reason
 	}
 	/* only the program's own word, and only where it ends at once: a failed unit may say it
 	 * too */
-	if ((status == 1 || status == 11) && strstr(output, "Could not acquire lock")) {
+	if ((status == 1 || status == 11) && strstr(output, locked)) {
 		snprintf(reason, size, "another switch-to-configuration is running");
 		return BL_ACT_LOCKED;
 	}

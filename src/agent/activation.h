@@ -13,8 +13,6 @@ struct bl_stc {
 	int log_fd;               /* stdout and stderr: a regular file */
 	int64_t output_max;       /* bytes of output after which it is killed; 0: no limit */
 	int64_t limit_ms;
-	void (*tick)(void *ctx); /* called at least every 20 ms; must not take long */
-	void *ctx;
 	const bool *stop; /* becomes true: kill it; NULL: never */
 };
 
@@ -44,6 +42,12 @@ enum bl_verdict {
  * output decides there. @reason gets a sentence. Source: nixpkgs switch-to-configuration(-ng).
  */
 enum bl_verdict bl_activation_judge(int status, const char *output, char *reason, size_t size);
+
+/*
+ * What the judge looks for in the output that @fd gives up to its end, and nothing else: a new
+ * string. However much was printed, it takes little memory.
+ */
+char *bl_activation_signs(int fd);
 
 /*
  * Drops from /run/nixos/{start,restart,reload}-list every unit that @system does not have: a

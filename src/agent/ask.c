@@ -88,7 +88,7 @@ static void run(struct bl_ask *a, const char *name, const char *const *args)
 static void look_through(struct bl_ask *a, size_t len)
 {
 	const char *want = a->check->contains;
-	if (*want && !a->found && memmem(bl_buf_str(&a->out), len, want, strlen(want)))
+	if (*want && !a->found && bl_find(bl_buf_str(&a->out), len, want))
 		a->found = true;
 }
 

@@ -71,8 +71,6 @@ struct look {
 	enum bl_loader loader;
 	const char *dir, *system;
 	bool deep;
-	void (*tick)(void *ctx);
-	void *ctx;
 };
 
 /* @part, "kernel" or "initrd", against the file that @word names. */
@@ -90,8 +88,7 @@ static int check_one(const struct look *l, const char *part, const char *word,
 		return bl_err_set(err, BL_E_FAILED, "%s: %s", file, strerror(errno));
 	if (is.st_size > want.st_size)
 		return 0;
-	if (is.st_size < want.st_size ||
-	    (l->deep && !bl_same_content(link, file, l->tick, l->ctx)))
+	if (is.st_size < want.st_size || (l->deep && !bl_same_content(link, file)))
 		return bl_err_set(err, BL_E_FAILED,
 				  "%s is not the %s of the system that it starts: remove it "
 				  "and install the boot loader again",
@@ -99,10 +96,9 @@ static int check_one(const struct look *l, const char *part, const char *word,
 	return 0;
 }
 
-int bl_bootfiles_check(const char *system, bool deep, void (*tick)(void *ctx), void *ctx,
-		       struct bl_err *err)
+int bl_bootfiles_check(const char *system, bool deep, struct bl_err *err)
 {
-	struct look l = { .system = system, .deep = deep, .tick = tick, .ctx = ctx };
+	struct look l = { .system = system, .deep = deep };
 	l.dir = bl_loader_dir(&l.loader);
 	bl_autofree char *text = l.dir ? bl_loader_text(l.loader, l.dir, system) : NULL;
 	bl_autofree char *kernel = NULL;

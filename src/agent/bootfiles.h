@@ -13,11 +13,9 @@
  * Fails (BL_E_FAILED, naming the file) when one of them is missing, shorter than @system's, or
  * as long and not the same. A longer one is fine: secrets are appended to an initrd, a
  * signature to a kernel. Passes where they cannot be told: other loaders, files in the store
- * itself. Contents are read only with @deep; @tick (NULL: none) is called while that takes its
- * time.
+ * itself. Contents are read only with @deep.
  */
-int bl_bootfiles_check(const char *system, bool deep, void (*tick)(void *ctx), void *ctx,
-		       struct bl_err *err) BL_MUST_CHECK;
+int bl_bootfiles_check(const char *system, bool deep, struct bl_err *err) BL_MUST_CHECK;
 
 /*
  * Pure: the words behind `linux` and the first `initrd` of the entry in @text that starts

@@ -96,7 +96,8 @@ void bl_cgroup_kill_wait(const char *dir, pid_t group)
 {
 	bl_cgroup_kill(dir, group);
 	for (int i = 0; i < 1000 && bl_cgroup_populated(dir); i++) {
-		bl_sleep_ms(10);
+		if (!bl_idle())
+			bl_sleep_ms(10);
 		/* without cgroup.kill, what forks meanwhile is found by looking again */
 		bl_cgroup_kill(dir, 0);
 	}
@@ -142,9 +143,7 @@ static int wait_for(const struct bl_cgroup_run *run, pid_t pid, bool *out_runnin
 			return BL_RUN_LIMIT;
 		if (run->output_max && size_of(run->log_fd) - from > run->output_max)
 			return BL_RUN_FLOOD;
-		if (run->tick)
-			run->tick(run->ctx);
-		else
+		if (!bl_idle())
 			bl_sleep_ms(10);
 	}
 }
@@ -165,7 +164,7 @@ int bl_cgroup_run(const struct bl_cgroup_run *run)
 	int status = wait_for(run, pid, &running);
 	if (running) {
 		bl_cgroup_kill_wait(dir, pid);
-		waitpid(pid, NULL, 0);
+		bl_child_reap(pid);
 	}
 	bl_cgroup_remove(dir);
 	return status;

@@ -32,8 +32,6 @@ struct bl_cgroup_run {
 	int log_fd;         /* stdout and stderr: a regular file */
 	int64_t output_max; /* bytes of output after which it is killed; 0: no limit */
 	int64_t limit_ms;
-	void (*tick)(void *ctx); /* called at least every 20 ms; must not take long */
-	void *ctx;
 	const bool *stop; /* becomes true: kill it; NULL: never */
 };
 

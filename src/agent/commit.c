@@ -21,8 +21,6 @@ int bl_commit_install_loader(struct bl_job *job, const char *system, struct bl_e
 		.no_check = true,
 		.log_fd = job->log_fd,
 		.limit_ms = job->txn.rec.commit_ms,
-		.tick = job->tick,
-		.ctx = job->ctx,
 	};
 	bl_job_say(job, "installing the boot loader of %s", system);
 	int status = bl_stc_run(&stc);
@@ -40,24 +38,26 @@ int bl_commit_install_loader(struct bl_job *job, const char *system, struct bl_e
 
 int bl_commit_would_boot(const char *system, struct bl_err *err)
 {
-	BL_AUTO(bl_facts) f = { 0 };
-	if (bl_facts_read(&f, err) < 0)
-		return -1;
-	if (f.loader_problem[0])
-		return bl_err_set(err, BL_E_FAILED, "what would boot cannot be told: %s",
-				  f.loader_problem);
-	if (strcmp(f.profile, system) != 0 || strcmp(bl_facts_default(&f), system) != 0)
+	bl_autofree char *profile = bl_realpath(BL_PROFILE);
+	bl_autofree char *loader_default = NULL;
+	enum bl_loader loader = BL_LOADER_NONE;
+	if (!profile)
+		return bl_err_set(err, BL_E_FAILED, BL_PROFILE " cannot be read");
+	if (bl_loader_default(&loader, &loader_default, err) < 0)
+		return bl_err_wrap(err, "what would boot cannot be told");
+	const char *boots = *loader_default ? loader_default : profile;
+	if (strcmp(profile, system) != 0 || strcmp(boots, system) != 0)
 		return bl_err_set(err, BL_E_FAILED, "read back, %s would boot and not %s",
-				  bl_facts_default(&f), system);
+				  strcmp(boots, system) != 0 ? boots : profile, system);
 	return 0;
 }
 
 /* Read back: @system is the default, and its kernel and initrd are whole. */
-static int verify(struct bl_job *job, const char *system, struct bl_err *err)
+static int verify(const char *system, struct bl_err *err)
 {
 	if (bl_commit_would_boot(system, err) < 0)
 		return -1;
-	return bl_bootfiles_check(system, true, job->tick, job->ctx, err);
+	return bl_bootfiles_check(system, true, err);
 }
 
 /* A menu that holds few entries drops OLD's: then a profile of ours keeps it, up to the next
@@ -95,21 +95,24 @@ static int go_forward(struct bl_job *job, struct bl_err *err)
 	    keep_entry_of_old(job, err) < 0)
 		return -1;
 	bl_point("after-loader");
-	return verify(job, r->system_new, err);
+	return verify(r->system_new, err);
 }
 
 enum bl_txn_event bl_commit(struct bl_job *job)
 {
 	struct bl_err err = { 0 };
 	struct bl_record *r = &job->txn.rec;
-	const char *runs =
-		job->plan.strategy == BL_STRATEGY_UNGUARDED ? r->system_old : r->system_new;
-	if (!bl_profile_is_ours(r) || !bl_job_runs(runs)) {
+	/* unguarded, OLD runs on; NEW does when a boot came in between */
+	bool runs = bl_job_runs(r->system_new) ||
+		    (job->plan.strategy == BL_STRATEGY_UNGUARDED && bl_job_runs(r->system_old));
+	if (bl_profile_is_others(r) || bl_job_runs_other(job)) {
 		bl_txn_reason(&job->txn,
 			      "somebody else changed the system or its profile meanwhile");
 		return BL_EV_THIRD_PARTY;
 	}
-	if (go_forward(job, &err) == 0)
+	if (!runs)
+		bl_err_set_(&err, BL_E_FAILED, 0, "the new system does not run any more");
+	else if (go_forward(job, &err) == 0)
 		return BL_EV_COMMIT_OK;
 	bl_txn_reason(&job->txn, "%s", err.msg);
 	bl_job_say(job, "commit failed: %s", err.msg);
@@ -120,8 +123,9 @@ enum bl_txn_event bl_commit_undo(struct bl_job *job)
 {
 	struct bl_err err = { 0 };
 	struct bl_record *r = &job->txn.rec;
-	if (!bl_profile_is_ours(r))
+	if (bl_profile_is_others(r))
 		return BL_EV_THIRD_PARTY;
+	bl_job_spare_log(job);
 	bl_job_say(job, "putting the boot default back to %s", r->system_old);
 	bl_point("before-undo");
 	/* a crash may have come before the commit took it away; the installer below tidies up
@@ -130,11 +134,11 @@ enum bl_txn_event bl_commit_undo(struct bl_job *job)
 	bl_profile_drop_beside(BL_PROFILE_PREVIOUS);
 	if (bl_profile_restore_old(r, &err) < 0 ||
 	    bl_commit_install_loader(job, r->system_old, &err) < 0 ||
-	    verify(job, r->system_old, &err) < 0) {
+	    verify(r->system_old, &err) < 0) {
 		/* the loader may be fine all the same: an installer can fail before it writes
 		 */
 		struct bl_err again = { 0 };
-		if (verify(job, r->system_old, &again) < 0) {
+		if (verify(r->system_old, &again) < 0) {
 			bl_txn_remark(
 				&job->txn,
 				"the boot default cannot be put back: %s; do not reboot this host",

@@ -19,6 +19,7 @@
 
 #define KEEPER_MS 10000
 #define PROOF_MS  15000
+#define LOCK_MS   20000 /* a start takes its time */
 
 static void socket_address(uint64_t epoch, struct sockaddr_un *to)
 {
@@ -31,9 +32,10 @@ int bl_confirm_connect(uint64_t epoch, int *out_fd, struct bl_err *err)
 {
 	struct sockaddr_un to;
 	socket_address(epoch, &to);
-	bl_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bl_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return bl_err_sys(err, errno, "socket");
+	/* where a stopped keeper's guests queue up, this one does not wait with them */
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0)
 		return bl_err_set(err, BL_E_UNREACHABLE, "no keeper of transaction %llu: %s",
 				  (unsigned long long)epoch, strerror(errno));
@@ -174,10 +176,10 @@ static bool never_started(uint64_t epoch, struct bl_err *err)
 {
 	bl_autofd int lock = -1;
 	/* the folder may have gone with a disk that was no disk */
-	if (epoch <= bl_txn_newest() || bl_agent_dirs(err) < 0 ||
-	    bl_txn_lock(true, NULL, NULL, &lock, err) < 0)
+	if (epoch <= bl_txn_newest_known() || bl_agent_dirs(err) < 0 ||
+	    bl_txn_lock(LOCK_MS, &lock, err) < 0)
 		return false;
-	return epoch > bl_txn_newest() && bl_txn_use_up(epoch, err) == 0;
+	return epoch > bl_txn_newest_known() && bl_txn_use_up(epoch, err) == 0;
 }
 
 static int say_none(uint64_t epoch)

@@ -154,6 +154,10 @@ static void take_abort(struct bl_doorman *d, struct guest *g, const char *reason
 		refuse(d, g, "too late: it is confirmed already");
 		return;
 	}
+	if (d->job->leaving) {
+		refuse(d, g, "it is rebooting into the new system; ask again when that is up");
+		return;
+	}
 	d->job->abort = true;
 	if (*reason)
 		bl_txn_reason(&d->job->txn, "%s", reason);

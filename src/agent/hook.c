@@ -25,8 +25,6 @@ int bl_hook_run(struct bl_job *job, const char *command, const char *name)
 		.log_fd = job->log_fd,
 		.output_max = OUTPUT_MAX,
 		.limit_ms = r->activate_ms,
-		.tick = job->tick,
-		.ctx = job->ctx,
 		/* on the way back nothing stops it but its limit */
 		.stop = r->state == BL_TXN_ARMED ? &job->abort : NULL,
 	});

@@ -1,7 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "agent/job.h"
 
+#include <fcntl.h>
+#include <sys/statfs.h>
 #include <unistd.h>
+
+#define LOG_ROOM (1024UL * 1024)
+
+void bl_job_spare_log(const struct bl_job *job)
+{
+	struct statfs fs;
+	if (fstatfs(job->log_fd, &fs) < 0 ||
+	    (uint64_t)fs.f_bfree * (uint64_t)fs.f_bsize >= LOG_ROOM)
+		return;
+	bl_autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null >= 0)
+		(void)!dup3(null, job->log_fd, O_CLOEXEC);
+}
 
 void bl_job_env(const struct bl_job *job, bool new_first, struct bl_strv *out)
 {

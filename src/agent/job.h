@@ -13,17 +13,23 @@ struct bl_job {
 	struct bl_plan plan;
 	struct bl_snapshot before; /* empty when it was lost */
 	bool have_before;
-	int log_fd;              /* stc.log */
-	void (*tick)(void *ctx); /* keeps answering while a step takes its time; up to 20 ms */
-	void *ctx;
-	bool abort;  /* an operator asked to stop */
-	bool starve; /* no reboot came about: the watchdog, if it is ours, is to bite */
+	int log_fd;   /* stc.log */
+	bool abort;   /* an operator asked to stop */
+	bool leaving; /* the trial's reboot is under way */
+	bool starve;  /* no reboot came about: the watchdog, if it is ours, is to bite */
 };
 
 /* Whether @path is what runs now. */
 bool bl_job_runs(const char *path);
+/* Whether it is a third system, of somebody else's. What cannot be read is nobody's. */
+bool bl_job_runs_other(const struct bl_job *job);
 /* Writes one line for people into stc.log. */
 void bl_job_say(const struct bl_job *job, const char *fmt, ...) BL_PRINTF(2, 3);
+/*
+ * On a full disk what programs print goes nowhere from here on: some die when they cannot
+ * print, and the way back is not to.
+ */
+void bl_job_spare_log(const struct bl_job *job);
 /*
  * The environment of what the user has run in a transaction: OLD's programs, or NEW's before
  * OLD's with @new_first, and BELAY_OLD, BELAY_NEW, BELAY_TRANSACTION.

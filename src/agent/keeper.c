@@ -4,6 +4,7 @@
 #include "agent/commit.h"
 #include "agent/confirm.h"
 #include "agent/point.h"
+#include "agent/reboot.h"
 #include "agent/step.h"
 #include "agent/unit.h"
 #include "base/clock.h"
@@ -19,10 +20,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LOCK_MS 86400000 /* systemd does not wait as long for a unit to begin */
+#define TAKE_MS 1500
+
 bool bl_job_runs(const char *path)
 {
 	bl_autofree char *now = bl_realpath("/run/current-system");
 	return now && strcmp(now, path) == 0;
+}
+
+bool bl_job_runs_other(const struct bl_job *job)
+{
+	bl_autofree char *now = bl_realpath("/run/current-system");
+	return now && strcmp(now, job->txn.rec.system_old) != 0 &&
+	       strcmp(now, job->txn.rec.system_new) != 0;
 }
 
 void bl_job_say(const struct bl_job *job, const char *fmt, ...)
@@ -37,9 +48,8 @@ void bl_job_say(const struct bl_job *job, const char *fmt, ...)
 	(void)!write(job->log_fd, line.data, line.len);
 }
 
-static void ping(void *ctx)
+static void ping(struct bl_keeper *k)
 {
-	struct bl_keeper *k = ctx;
 	int64_t now = bl_now_boot_ns();
 	if (now - k->pinged_ns < 5 * BL_NS_PER_S)
 		return;
@@ -49,8 +59,8 @@ static void ping(void *ctx)
 		bl_watchdog_ping(&k->watchdog);
 }
 
-/* Runs while a step takes its time: answers who asks, keeps the watchdog calm. */
-void bl_keeper_tick(void *ctx)
+/* Goes on while a step takes its time: answers who asks, keeps the watchdogs calm. */
+static void tick(void *ctx)
 {
 	struct bl_keeper *k = ctx;
 	ping(k);
@@ -89,7 +99,9 @@ void bl_keeper_clean(const struct bl_txn *t)
 {
 	bl_confirm_unlink(t->rec.epoch);
 	bl_txn_drop_roots(t);
-	bl_unit_guard_remove();
+	/* every boot of a host that is STUCK says so */
+	if (t->rec.state != BL_TXN_STUCK)
+		bl_unit_guard_remove();
 	bl_txn_live(t->rec.epoch, false);
 }
 
@@ -122,19 +134,21 @@ static int take_over(uint64_t epoch, const char *system, int *out_lock, struct b
 {
 	for (int i = 0; i < 20; i++) {
 		bl_unit_kill_keeper(system, epoch);
-		for (int wait = 0; wait < 20; wait++) {
-			if (bl_txn_lock(false, NULL, NULL, out_lock, err) == 0)
-				return 0;
-			bl_sleep_ms(10);
-		}
+		if (bl_txn_lock(TAKE_MS, out_lock, err) == 0)
+			return 0;
 	}
 	return -1;
 }
 
 static int open_job(struct bl_keeper *k, uint64_t epoch, struct bl_err *err)
 {
-	if (bl_txn_open(epoch, &k->job.txn, err) < 0)
+	if (bl_txn_open_lost(epoch, &k->job.txn, err) < 0)
 		return -1;
+	/* nobody starts a keeper before the first record: then it was lost */
+	if (k->job.txn.never_began && (k->role != BL_GUARD || bl_txn_is_live(epoch))) {
+		k->job.txn.broken = true;
+		k->job.txn.rec.state = BL_TXN_NONE;
+	}
 	k->job.log_fd = openat(k->job.txn.dir_fd, "stc.log",
 			       O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (k->job.log_fd < 0)
@@ -157,12 +171,15 @@ static int open_job(struct bl_keeper *k, uint64_t epoch, struct bl_err *err)
 	return 0;
 }
 
-static void clean_up(const struct bl_keeper *k, const char *system)
+static void clean_up(const struct bl_keeper *k)
 {
 	uint64_t epoch = k->job.txn.rec.epoch;
-	/* of an older one, roots and guard may belong to its successor by now */
+	bl_autofree char *system = bl_txn_tools(&k->job.txn);
+	/* of an older one, the guard may be its successor's by now */
 	if (epoch == bl_txn_newest())
 		bl_keeper_clean(&k->job.txn);
+	else
+		bl_txn_drop_roots(&k->job.txn);
 	bl_unit_stop_deadman(system, epoch);
 	/* systemd took the unit in when it booted; now its file is gone */
 	if (k->after_boot || k->role != BL_KEEPER)
@@ -176,7 +193,7 @@ static int read_facts(struct bl_keeper *k, struct bl_facts *out, struct bl_err *
 {
 	if (bl_facts_read(out, err) == 0)
 		return 0;
-	if (k->job.txn.broken || !bl_same_boot(&k->job.txn))
+	if (!k->job.txn.rec.system_old[0] || !bl_same_boot(&k->job.txn))
 		return -1;
 	bl_log(BL_LOG_ERR, "%s", err->msg);
 	*out = (struct bl_facts){
@@ -215,7 +232,7 @@ static int run(struct bl_keeper *k, uint64_t epoch, struct bl_err *err)
 		return -1;
 	if (bl_txn_is_terminal(k->job.txn.rec.state) && !bl_booted_unasked(k, &facts)) {
 		/* killed right behind its end, or the deadman of one that has ended */
-		clean_up(k, facts.system);
+		clean_up(k);
 		return 0;
 	}
 	bl_txn_keep_broken(&k->job.txn);
@@ -237,7 +254,7 @@ static int run(struct bl_keeper *k, uint64_t epoch, struct bl_err *err)
 	bl_doorman_free(k->doorman);
 	if (k->job.txn.rec.state == BL_TXN_STUCK)
 		tell_stuck(&k->job.txn);
-	clean_up(k, facts.system);
+	clean_up(k);
 	return 0;
 }
 
@@ -263,7 +280,7 @@ int bl_guard_main(void)
 	if (bl_agent_dirs(&err) < 0)
 		bl_log(BL_LOG_ERR, "%s", err.msg);
 	/* somebody has it in hand: a switch in this boot may start this unit too */
-	else if (bl_txn_lock(false, NULL, NULL, &lock, &err) < 0)
+	else if (bl_txn_lock(0, &lock, &err) < 0)
 		return 0;
 	bl_closep(&lock);
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
@@ -275,34 +292,40 @@ int bl_guard_main(void)
 	return bl_keeper_main(epoch, BL_GUARD);
 }
 
+static int take_its_place(uint64_t epoch, int *out_lock, struct bl_err *err)
+{
+	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
+	bl_autofree char *system = bl_txn_open(epoch, &t, NULL) == 0
+					   ? bl_txn_tools(&t)
+					   : bl_realpath("/run/current-system");
+	give_time(epoch, system ? system : "");
+	return take_over(epoch, system ? system : "", out_lock, err);
+}
+
 int bl_keeper_main(uint64_t epoch, enum bl_keeper_role role)
 {
-	struct bl_keeper k = {
-		.job = { .log_fd = -1, .txn = { .dir_fd = -1 }, .tick = bl_keeper_tick },
-		.watchdog = { .fd = -1 },
-		.switch_lock = -1
-	};
+	struct bl_keeper k = { .job = { .log_fd = -1, .txn = { .dir_fd = -1 } },
+			       .watchdog = { .fd = -1 },
+			       .switch_lock = -1 };
 	struct bl_err err = { 0 };
 	bl_autofd int lock = -1;
-	k.job.ctx = &k;
 	k.role = role;
+	bl_idle_set(tick, &k);
 	bl_log_setup(BL_LOG_INFO, false);
 	bl_point_role(role == BL_DEADMAN ? "deadman" : "keeper");
 	/* paged out code cannot be read back from a disk that died; not every limit allows it
 	 */
 	(void)!mlockall(MCL_CURRENT | MCL_FUTURE);
-	bl_autofree char *system = bl_realpath("/run/current-system");
-	int rc = bl_agent_dirs(&err);
-	if (rc < 0)
-		bl_log(BL_LOG_ERR, "%s", err.msg);
-	if (role == BL_DEADMAN) {
-		give_time(epoch, system ? system : "");
-		rc = take_over(epoch, system ? system : "", &lock, &err);
-	} else {
-		rc = bl_txn_lock(true, ping, &k, &lock, &err);
-	}
+	int rc = role == BL_DEADMAN ? take_its_place(epoch, &lock, &err)
+				    : bl_txn_lock(LOCK_MS, &lock, &err);
+	/* the keeper cannot even be killed: it hangs on a dead disk. After a reset OLD boots,
+	 * or what was confirmed is taken up. */
+	if (rc < 0 && role == BL_DEADMAN && err.code == BL_E_REFUSED)
+		bl_reboot_force(0);
 	bl_unit_notify("READY=1");
 	if (rc == 0) {
+		if (bl_agent_dirs(&err) < 0)
+			bl_log(BL_LOG_ERR, "%s", err.msg);
 		/* also for one that has ended: its keeper may have been killed before it let go
 		 */
 		bl_watchdog_open(&k.watchdog, "");

@@ -39,52 +39,26 @@ static bool say(const struct bl_preflight *p, const char *name, bool ok, const c
 
 /* A program of the running system that answers while other items are looked at. */
 struct asked {
-	pid_t pid; /* -1: it could not be started */
-	int out;
+	bool begun;
+	struct bl_tool tool;
 };
 
-static struct asked ask(const struct bl_preflight *p, const char *tool, const char *const *args)
+static void ask(const struct bl_preflight *p, const char *tool, const char *const *args,
+		struct asked *a)
 {
-	bl_autofree char *path = bl_tool_path(p->facts->system, tool);
-	const char *argv[12] = { path };
-	struct bl_tool_env env;
-	struct asked a = { .pid = -1, .out = -1 };
-	int fds[2];
-	for (size_t i = 0; args[i] && i + 2 < BL_COUNT(argv); i++)
-		argv[i + 1] = args[i];
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return a;
-	bl_tool_env_init(&env, p->facts->system, NULL);
-	if (bl_child_spawn(argv, env.vars, -1, fds[1], fds[1], NULL, NULL, &a.pid, NULL) < 0)
-		a.pid = -1;
-	bl_tool_env_free(&env);
-	close(fds[1]);
-	a.out = fds[0];
-	return a;
+	a->begun = bl_tool_start(p->facts->system, tool, args, ANSWER_MS, &a->tool, NULL) == 0;
 }
 
 /* Its status; 127 when it could not be run, -1 when it is over the limit. @out: its words. */
 static int answer(struct asked *a, struct bl_buf *out)
 {
-	int64_t end = bl_now_boot_ns() + ANSWER_MS * BL_NS_PER_MS;
-	int status = 127 << 8;
-	char text[512];
-	while (a->pid > 0 && waitpid(a->pid, &status, WNOHANG) == 0) {
-		if (bl_now_boot_ns() > end) {
-			kill(-a->pid, SIGKILL);
-			waitpid(a->pid, NULL, 0);
-			bl_closep(&a->out);
-			return -1;
-		}
-		bl_sleep_ms(5);
-	}
-	ssize_t n = a->out >= 0 ? read(a->out, text, sizeof(text)) : 0;
-	while (n > 0 && text[n - 1] == '\n')
-		n--;
-	if (n > 0)
-		bl_buf_append(out, text, (size_t)n);
-	bl_closep(&a->out);
-	return bl_child_status(status);
+	BL_AUTO(bl_child_result) r = { .status = 127 };
+	if (a->begun)
+		bl_tool_finish(&a->tool, &r);
+	while (r.out.len > 0 && r.out.data[r.out.len - 1] == '\n')
+		r.out.len--;
+	bl_buf_append(out, bl_buf_str(&r.out), r.out.len);
+	return r.status;
 }
 
 /* Systemd is what guards the switch: without it a transaction would have no keeper. */
@@ -178,12 +152,11 @@ static bool space_at(const struct bl_preflight *p, const char *path, uint64_t ne
 /* Installers remove old kernels only after they have copied the new one. */
 static bool boot_space(const struct bl_preflight *p)
 {
-	static const char *const dirs[] = { "/boot", "/boot/efi", "/efi" };
 	const struct bl_facts *f = p->facts;
-	const char *dir = dirs[0];
-	for (size_t i = 1; f->loader == BL_LOADER_BLS && i < BL_COUNT(dirs); i++)
-		if (!has_file(dir, "loader/loader.conf", F_OK))
-			dir = dirs[i];
+	enum bl_loader loader = BL_LOADER_NONE;
+	const char *dir = bl_loader_dir(&loader);
+	if (!dir)
+		dir = "/boot";
 	uint64_t need = p->system_new && f->loader != BL_LOADER_NONE
 				? bl_boot_need(dir, p->system_new, f->boot_default)
 				: 0;
@@ -288,7 +261,7 @@ static bool drift(const struct bl_preflight *p)
 		return say(p, "boot default", false, "take that away, then deploy again",
 			   f->loader_problem);
 	/* what a rollback by reboot would start */
-	if (bl_bootfiles_check(bl_facts_default(f), false, NULL, NULL, &err) < 0)
+	if (bl_bootfiles_check(bl_facts_default(f), false, &err) < 0)
 		return say(p, "boot default", false, "do that, then deploy again", err.msg);
 	if (!bl_preflight_drifted(f) || p->force_drift) {
 		bl_autofree char *starts =
@@ -507,14 +480,17 @@ size_t bl_preflight_run(const struct bl_preflight *p)
 				       p->system_new, NULL };
 	size_t failed = 0;
 	/* these take their time to start */
-	struct asked validity = { .pid = -1, .out = -1 };
-	struct asked runs = ask(p, "systemd-run", run);
-	struct asked bus = ask(p, "busctl", ping);
-	struct asked watchdogs = ask(p, "systemctl", show);
-	struct asked files = { .pid = -1, .out = -1 };
+	struct asked runs;
+	struct asked bus;
+	struct asked watchdogs;
+	struct asked validity = { 0 };
+	struct asked files = { 0 };
+	ask(p, "systemd-run", run, &runs);
+	ask(p, "busctl", ping, &bus);
+	ask(p, "systemctl", show, &watchdogs);
 	if (p->system_new) {
-		validity = ask(p, "nix-store", check);
-		files = ask(p, "sh", verify);
+		ask(p, "nix-store", check, &validity);
+		ask(p, "sh", verify, &files);
 	}
 	failed += !nothing_open(p);
 	failed += !state_dir(p);

@@ -26,14 +26,14 @@ static int read_profile(char **out_top, uint64_t *out_generation, struct bl_err 
 	return 0;
 }
 
-bool bl_profile_is_ours(const struct bl_record *r)
+bool bl_profile_is_others(const struct bl_record *r)
 {
 	bl_autofree char *top = NULL;
 	uint64_t generation = 0;
 	if (read_profile(&top, &generation, NULL) < 0)
 		return false;
-	return (generation == r->generation_old && strcmp(top, r->system_old) == 0) ||
-	       strcmp(top, r->system_new) == 0;
+	return (generation != r->generation_old || strcmp(top, r->system_old) != 0) &&
+	       strcmp(top, r->system_new) != 0;
 }
 
 /* The highest generation and its toplevel: Nix takes it again when it is what is to be set. */
@@ -59,8 +59,7 @@ static int nix_env_set(struct bl_job *job, const char *profile, const char *syst
 	const struct bl_record *r = &job->txn.rec;
 	const char *const args[] = { "--profile", profile, "--set", system, NULL };
 	BL_AUTO(bl_child_result) res = { 0 };
-	if (bl_tool_run_ticking(r->system_old, "nix-env", args, r->commit_ms, job->tick,
-				job->ctx, &res, err) < 0)
+	if (bl_tool_run(r->system_old, "nix-env", args, r->commit_ms, &res, err) < 0)
 		return -1;
 	if (res.status != 0)
 		return bl_err_set(err, BL_E_FAILED, "set the profile %s: %s%.300s", profile,

@@ -8,8 +8,11 @@
 
 #include "agent/job.h"
 
-/* Compare before swap: the profile holds what the record says, or what we set already. */
-bool bl_profile_is_ours(const struct bl_record *r);
+/*
+ * Compare before swap: whether the profile holds something else than the record says and than
+ * what we set. One that cannot be read is nobody's.
+ */
+bool bl_profile_is_others(const struct bl_record *r);
 /*
  * Sets it to NEW, durably. Which generation that is, and whether it was made for it, is in the
  * record before it happens, since a crash may come in between. May be repeated.

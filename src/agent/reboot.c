@@ -61,6 +61,6 @@ void bl_reboot(struct bl_job *job, enum bl_reboot how)
 	int64_t end =
 		bl_now_boot_ns() + (asked ? SHUTDOWN_MS : DEAF_MS) * (int64_t)BL_NS_PER_MS;
 	while (bl_now_boot_ns() < end)
-		job->tick(job->ctx);
+		bl_idle();
 	bl_reboot_force(0);
 }

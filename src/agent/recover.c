@@ -79,15 +79,14 @@ static void begin_rollback(struct bl_keeper *k)
 }
 
 /* The deadman of the boot before went with it. */
-static void set_deadman(struct bl_keeper *k, int64_t after_ms)
+static int set_deadman(struct bl_keeper *k, int64_t after_ms, struct bl_err *err)
 {
-	struct bl_err err = { 0 };
-	pid_t pid = -1;
+	struct bl_tool d;
 	bl_autofree char *log = bl_xprintf("%s/agent.log", k->job.txn.dir);
 	const char *tools = k->job.txn.rec.system_old;
-	if (bl_unit_begin_deadman(tools, &k->job.txn.rec, log, after_ms, &pid, &err) < 0 ||
-	    bl_unit_wait_deadman(pid, &err) < 0)
-		bl_log(BL_LOG_WARN, "%s", err.msg);
+	return bl_unit_begin_deadman(tools, &k->job.txn.rec, log, after_ms, &d, err) < 0
+		       ? -1
+		       : bl_unit_wait_deadman(&d, err);
 }
 
 /*
@@ -115,8 +114,13 @@ static void begin_trial(struct bl_keeper *k)
 		bl_facts_mark_kexec();
 	bl_log(BL_LOG_INFO, "%s", bl_txn_name(r->state));
 	bl_point("after-TRIAL_CHECKING");
-	set_deadman(k, (int64_t)k->job.plan.boot_ms + (int64_t)bl_plan_checks_ms(&k->job.plan) +
-			       r->confirm_ms + 30000);
+	int64_t dead_ms = (int64_t)k->job.plan.boot_ms +
+			  (int64_t)bl_plan_checks_ms(&k->job.plan) + r->confirm_ms + 30000;
+	/* a keeper that nobody watches does not go on */
+	if (set_deadman(k, dead_ms, &err) < 0) {
+		bl_txn_reason(&k->job.txn, "%s", err.msg);
+		begin_rollback(k);
+	}
 }
 
 /* Ends what a boot or a lost journal left, by what runs now. */

@@ -8,6 +8,7 @@
 #include "agent/trial.h"
 #include "agent/unit.h"
 #include "base/clock.h"
+#include "base/dial.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -24,39 +25,19 @@
 #define LOCK_MS     20000
 #define DEAF_MS     15000
 #define GREETING_MS 10000 /* a busy host needs a while to start a process for us */
+#define STARVE_MS   90000 /* longer than our watchdog's minute */
 #define REBOOTS_MAX 3
 #define SYSTEMD_BUS "/run/dbus/system_bus_socket"
-
-/* Fills @to from "address port"; 0 when it is not one. */
-static socklen_t sshd_address(const char *where, struct sockaddr_storage *to)
-{
-	uint64_t port = 0;
-	BL_AUTO(bl_strv) w = { 0 };
-	struct sockaddr_in *in = (struct sockaddr_in *)to;
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)to;
-	memset(to, 0, sizeof(*to));
-	bl_strv_split(&w, where, ' ');
-	if (w.n != 2 || bl_parse_u64(w.items[1], 1, 65535, &port, NULL) < 0)
-		return 0;
-	if (inet_pton(AF_INET, w.items[0], &in->sin_addr) == 1) {
-		in->sin_family = AF_INET;
-		in->sin_port = htons((uint16_t)port);
-		return sizeof(*in);
-	}
-	if (inet_pton(AF_INET6, w.items[0], &in6->sin6_addr) == 1) {
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons((uint16_t)port);
-		return sizeof(*in6);
-	}
-	return 0;
-}
 
 bool bl_sshd_answers(const char *where)
 {
 	struct sockaddr_storage to;
-	if (!where[0])
+	uint64_t port = 0;
+	BL_AUTO(bl_strv) w = { 0 };
+	bl_strv_split(&w, where, ' ');
+	if (w.n != 2 || bl_parse_u64(w.items[1], 1, 65535, &port, NULL) < 0)
 		return true;
-	socklen_t len = sshd_address(where, &to);
+	socklen_t len = bl_dial_address(w.items[0], (uint32_t)port, &to);
 	if (len == 0)
 		return true;
 	bl_autofd int fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -80,15 +61,11 @@ static bool bus_is_dead(void)
 /* What is not as before, as a sentence; NULL when the host can be reached as before. */
 static char *what_is_missing(struct bl_job *job)
 {
-	struct bl_err err = { 0 };
 	struct bl_record *r = &job->txn.rec;
 	BL_AUTO(bl_snapshot) now = { 0 };
 	if (!bl_job_runs(r->system_old))
 		return bl_xstrdup("the old system is not the running one");
-	if (!job->have_before)
-		return bl_sshd_answers(r->sshd) ? NULL : bl_xstrdup("sshd does not answer");
-	if (bl_snapshot_take(r->system_old, r->sshd, &now, &err) < 0)
-		return bl_xstrdup(err.msg);
+	bl_snapshot_network(r->sshd, &now);
 	bl_autofree char *addresses = bl_strv_missing(&job->before.own, &now.addresses);
 	if (addresses)
 		return bl_xprintf("address missing: %s", addresses);
@@ -111,7 +88,7 @@ static bool verify(struct bl_job *job)
 			return false;
 		}
 		for (int i = 0; i < 10; i++) {
-			job->tick(job->ctx);
+			bl_idle();
 			bl_sleep_ms(10);
 		}
 	}
@@ -151,8 +128,6 @@ static int activate_old(struct bl_job *job)
 		.no_check = true,
 		.log_fd = job->log_fd,
 		.limit_ms = r->rollback_ms,
-		.tick = job->tick,
-		.ctx = job->ctx,
 	};
 	if (bus_is_dead()) {
 		bl_job_say(job, "the system bus is dead: only a reboot leads back");
@@ -174,14 +149,13 @@ static int activate_old_patiently(struct bl_job *job)
 		if (status != 11 || bl_now_boot_ns() > end)
 			return status;
 		for (int i = 0; i < 100; i++)
-			job->tick(job->ctx);
+			bl_idle();
 	}
 }
 
 static bool third_party(struct bl_job *job)
 {
-	const struct bl_record *r = &job->txn.rec;
-	if (bl_job_runs(r->system_old) || bl_job_runs(r->system_new))
+	if (!bl_job_runs_other(job))
 		return false;
 	bl_txn_remark(&job->txn, "somebody else activated another system: it is left alone");
 	return true;
@@ -217,13 +191,13 @@ static bool systemd_answers(const struct bl_job *job)
 {
 	const char *const args[] = { "show", "-p", "Version", "--value", NULL };
 	BL_AUTO(bl_child_result) r = { 0 };
-	return bl_tool_run_ticking(job->txn.rec.system_old, "systemctl", args, DEAF_MS,
-				   job->tick, job->ctx, &r, NULL) < 0 ||
+	return bl_tool_run(job->txn.rec.system_old, "systemctl", args, DEAF_MS, &r, NULL) < 0 ||
 	       r.status == 0;
 }
 
 enum bl_txn_event bl_rollback(struct bl_job *job)
 {
+	bl_job_spare_log(job);
 	bl_trial_leave(job);
 	bl_point("trial-left");
 	if (never_left(job))
@@ -256,6 +230,8 @@ enum bl_txn_event bl_rollback(struct bl_job *job)
 				      "the old system's own activation ended with status %d",
 				      status);
 		tell_units(job);
+		/* while NEW ran, its candidate stayed */
+		bl_trial_leave(job);
 		return BL_EV_OLD_RUNS;
 	}
 	return bl_rollback_reboot(job, BL_REBOOT_NORMAL);
@@ -263,7 +239,11 @@ enum bl_txn_event bl_rollback(struct bl_job *job)
 
 static bool default_is_old(struct bl_job *job)
 {
-	if (bl_commit_would_boot(job->txn.rec.system_old, NULL) == 0)
+	const struct bl_record *r = &job->txn.rec;
+	if (bl_commit_would_boot(r->system_old, NULL) == 0)
+		return true;
+	/* NEW took away what tells, and no commit of ours has begun: it is as it was (I1) */
+	if (!job->txn.broken && !r->generation_new && access(BL_PROFILE, F_OK) < 0)
 		return true;
 	/* without a journal nobody knows whose the default is: it is not ours to move */
 	return !job->txn.broken && bl_commit_undo(job) == BL_EV_COMMIT_UNDONE;
@@ -292,5 +272,7 @@ enum bl_txn_event bl_rollback_reboot(struct bl_job *job, enum bl_reboot how)
 	bl_reboot(job, how);
 	/* R6, the last rung: where it leads nowhere either, the host needs a person */
 	job->starve = true;
+	for (int64_t end = bl_now_boot_ns() + STARVE_MS * BL_NS_PER_MS; bl_now_boot_ns() < end;)
+		bl_idle();
 	return BL_EV_GIVE_UP;
 }

@@ -133,7 +133,7 @@ static int settle(struct bl_txn *t)
 	BL_AUTO(bl_facts) f = { 0 };
 	struct bl_err err = { 0 };
 	bl_autofd int lock = -1;
-	if (bl_facts_read(&f, &err) < 0 || bl_txn_lock(false, NULL, NULL, &lock, &err) < 0)
+	if (bl_facts_read(&f, &err) < 0 || bl_txn_lock(0, &lock, &err) < 0)
 		return bl_talk_refuse(err.msg, "");
 	if (f.loader_problem[0] || bl_preflight_drifted(&f)) {
 		bl_autofree char *text = bl_xprintf(
@@ -217,10 +217,9 @@ int bl_serve_main(const char *system_new)
 	struct bl_err err = { 0 };
 	if (bl_write_all(STDOUT_FILENO, BL_WIRE_BANNER, sizeof(BL_WIRE_BANNER) - 1, &err) < 0)
 		return 1;
-	if (bl_agent_dirs(&err) < 0) {
-		bl_talk_refuse(err.msg, "make room on the host's disk, or make it writable");
-		return 1;
-	}
+	/* a full disk is no reason not to look at a host, or to send it back */
+	if (bl_agent_dirs(&err) < 0)
+		bl_log(BL_LOG_WARN, "%s", err.msg);
 	set_roots(system_new);
 	bl_start_recover();
 	say_that_we_came();

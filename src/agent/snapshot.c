@@ -150,22 +150,29 @@ static void take_addresses(const char *local, struct bl_snapshot *s)
 	freeifaddrs(all);
 }
 
+void bl_snapshot_network(const char *sshd, struct bl_snapshot *out)
+{
+	bl_autofree char *local = bl_xstrndup(sshd, strcspn(sshd, " "));
+	bl_autofree char *v4 = bl_slurp("/proc/net/route", SNAPSHOT_MAX);
+	bl_autofree char *v6 = bl_slurp("/proc/net/ipv6_route", SNAPSHOT_MAX);
+	bl_autofree char *resolver = bl_slurp("/etc/resolv.conf", SNAPSHOT_MAX);
+	*out = (struct bl_snapshot){ 0 };
+	bl_routes_v4(v4 ? v4 : "", &out->routes);
+	bl_routes_v6(v6 ? v6 : "", &out->routes);
+	take_addresses(local, out);
+	bl_strv_addf(&out->resolver, "%08x",
+		     resolver ? bl_crc32c(resolver, strlen(resolver)) : 0);
+	if (sshd[0])
+		bl_strv_add(&out->sshd, sshd);
+}
+
 int bl_snapshot_take(const char *system, const char *sshd, struct bl_snapshot *out,
 		     struct bl_err *err)
 {
 	BL_AUTO(bl_snapshot) s = { 0 };
-	bl_autofree char *local = bl_xstrndup(sshd, strcspn(sshd, " "));
+	bl_snapshot_network(sshd, &s);
 	if (bl_failed_units(system, &s.failed, err) < 0)
 		return -1;
-	bl_autofree char *v4 = bl_slurp("/proc/net/route", SNAPSHOT_MAX);
-	bl_autofree char *v6 = bl_slurp("/proc/net/ipv6_route", SNAPSHOT_MAX);
-	bl_routes_v4(v4 ? v4 : "", &s.routes);
-	bl_routes_v6(v6 ? v6 : "", &s.routes);
-	take_addresses(local, &s);
-	bl_autofree char *resolver = bl_slurp("/etc/resolv.conf", SNAPSHOT_MAX);
-	bl_strv_addf(&s.resolver, "%08x", resolver ? bl_crc32c(resolver, strlen(resolver)) : 0);
-	if (sshd[0])
-		bl_strv_add(&s.sshd, sshd);
 	*out = s;
 	s = (struct bl_snapshot){ 0 };
 	return 0;
@@ -189,11 +196,14 @@ int bl_snapshot_save(const struct bl_snapshot *s, int dir_fd, struct bl_err *err
 {
 	BL_AUTO(bl_kv) kv = { 0 };
 	BL_AUTO(bl_buf) text = { 0 };
+	/* a list is one value: of lines there is a limit, of units there is none */
 	for (size_t i = 0; i < BL_COUNT(lists); i++) {
 		const struct bl_strv *v =
 			(const struct bl_strv *)((const char *)s + lists[i].offset);
+		BL_AUTO(bl_buf) all = { 0 };
 		for (size_t k = 0; k < v->n; k++)
-			bl_kv_add(&kv, lists[i].key, v->items[k]);
+			bl_buf_printf(&all, "%s\n", v->items[k]);
+		bl_kv_set(&kv, lists[i].key, bl_buf_str(&all));
 	}
 	bl_kv_encode(&kv, &text);
 	return bl_write_file_at(dir_fd, "snapshot", 0600, bl_buf_str(&text), text.len, err);
@@ -211,8 +221,8 @@ int bl_snapshot_load(int dir_fd, struct bl_snapshot *out, struct bl_err *err)
 	BL_KV_FOREACH (&kv, it)
 		for (size_t i = 0; i < BL_COUNT(lists); i++)
 			if (strcmp(it->key, lists[i].key) == 0)
-				bl_strv_add((struct bl_strv *)((char *)out + lists[i].offset),
-					    it->value);
+				bl_strv_split((struct bl_strv *)((char *)out + lists[i].offset),
+					      it->value, '\n');
 	return 0;
 }
 

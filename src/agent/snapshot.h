@@ -25,6 +25,8 @@ struct bl_snapshot {
  */
 int bl_snapshot_take(const char *system, const char *sshd, struct bl_snapshot *out,
 		     struct bl_err *err) BL_MUST_CHECK;
+/* The same without units, and so without asking systemd. */
+void bl_snapshot_network(const char *sshd, struct bl_snapshot *out);
 /* Adds what bl_snapshot_restore needs; a host without ip(8) gets less. */
 void bl_snapshot_take_means(const char *system, struct bl_snapshot *s);
 /*

@@ -44,18 +44,19 @@ char *bl_start_own_path(void)
 static bool somebody_works(void)
 {
 	bl_autofd int lock = -1;
-	return bl_txn_lock(false, NULL, NULL, &lock, NULL) < 0;
+	return bl_txn_lock(0, &lock, NULL) < 0;
 }
 
 void bl_start_recover(void)
 {
 	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
-	BL_AUTO(bl_facts) facts = { 0 };
 	struct bl_err err = { 0 };
 	uint64_t epoch = bl_txn_newest();
 	if (epoch == 0 || somebody_works() || bl_txn_open(epoch, &t, &err) < 0 ||
-	    bl_txn_is_terminal(t.rec.state) || bl_facts_read(&facts, &err) < 0 ||
-	    bl_unit_is_alive(facts.system, epoch))
+	    bl_txn_is_terminal(t.rec.state))
+		return;
+	bl_autofree char *tools = bl_txn_tools(&t);
+	if (bl_unit_is_alive(tools, epoch))
 		return;
 	bl_autofree char *log = bl_xprintf("%s/agent.log", t.dir);
 	/* the agent that began it may be gone with its root; this one speaks the same journal
@@ -63,7 +64,7 @@ void bl_start_recover(void)
 	bl_autofree char *self = bl_start_own_path();
 	if (self)
 		bl_replace_str(&t.rec.agent, self);
-	if (bl_unit_start_keeper(facts.system, &t.rec, log, &err) < 0) {
+	if (bl_unit_start_keeper(tools, &t.rec, log, &err) < 0) {
 		bl_log(BL_LOG_ERR, "transaction %llu cannot be taken up again: %s",
 		       (unsigned long long)epoch, err.msg);
 		return;
@@ -194,6 +195,10 @@ static int take_snapshot(const struct bl_txn *t, const char *system, struct bl_e
 	if (rc == 0)
 		rc = bl_snapshot_save(&before, t->dir_fd, err);
 	bl_snapshot_free(&before);
+	/* nothing begins without knowing how it was */
+	if (rc == 0)
+		rc = bl_snapshot_load(t->dir_fd, &before, err);
+	bl_snapshot_free(&before);
 	return rc;
 }
 
@@ -215,7 +220,7 @@ static int launch(struct bl_txn *t, const struct bl_plan *plan, const char *syst
 	int64_t dead_ms = (int64_t)forward_ms(r, plan) + 20000;
 	if (bl_strategy_boots(plan->strategy))
 		dead_ms += 2 * (int64_t)r->commit_ms;
-	pid_t deadman = -1;
+	struct bl_tool deadman;
 	if (take_snapshot(t, system, err) < 0)
 		return -1;
 	bl_point("before-deadman");
@@ -224,12 +229,17 @@ static int launch(struct bl_txn *t, const struct bl_plan *plan, const char *syst
 	bl_point("before-keeper");
 	int rc = bl_unit_start_keeper(system, r, log, err);
 	struct bl_err no_deadman = { 0 };
-	if (bl_unit_wait_deadman(deadman, &no_deadman) == 0 || rc < 0)
+	if (bl_unit_wait_deadman(&deadman, &no_deadman) == 0 || rc < 0)
 		return rc;
 	/* a keeper that nobody watches is not to go on */
 	*err = no_deadman;
-	if (bl_confirm_abort(r->epoch, err->msg, NULL) < 0)
-		bl_log(BL_LOG_ERR, "%s; and it cannot be stopped", err->msg);
+	for (int i = 0; i < 20; i++) {
+		if (bl_confirm_abort(r->epoch, err->msg, NULL) == 0)
+			return -1;
+		/* it says that it is ready a moment before it opens its door */
+		bl_sleep_ms(100);
+	}
+	bl_log(BL_LOG_ERR, "%s; and it cannot be stopped", err->msg);
 	return -1;
 }
 
@@ -238,13 +248,13 @@ static int lock_soon(int *out_lock, struct bl_err *err)
 {
 	for (int ms = 0; ms < CLEAN_UP_MS; ms += FOLLOW_MS) {
 		struct bl_err held = { 0 };
-		if (bl_txn_lock(false, NULL, NULL, out_lock, &held) == 0)
+		if (bl_txn_lock(0, out_lock, &held) == 0)
 			return 0;
 		if (nothing_open(err) < 0)
 			return -1;
 		bl_sleep_ms(FOLLOW_MS);
 	}
-	return bl_txn_lock(false, NULL, NULL, out_lock, err);
+	return bl_txn_lock(0, out_lock, err);
 }
 
 int bl_start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
@@ -289,7 +299,8 @@ int bl_start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 	rc = launch(out, &plan, facts.system, err);
 	/* too slow to answer, or somebody's look took it up first: it runs, and that is what
 	 * counts */
-	if (rc < 0 && bl_unit_is_alive(facts.system, out->rec.epoch))
+	if (rc < 0 &&
+	    (bl_unit_is_alive(facts.system, out->rec.epoch) || bl_txn_lock(0, &lock, NULL) < 0))
 		return 0;
 	if (rc < 0) {
 		bl_txn_reason(out, "%s", err->msg);

@@ -5,6 +5,7 @@
 #include "agent/commit.h"
 #include "agent/hook.h"
 #include "agent/point.h"
+#include "agent/profile.h"
 #include "agent/reboot.h"
 #include "agent/rollback.h"
 #include "agent/strategy.h"
@@ -22,20 +23,17 @@
 #include <unistd.h>
 
 #define SWITCH_LOCK "/run/nixos/switch-to-configuration.lock"
-#define OUTPUT_MAX  (64UL * 1024 * 1024)
 #define UNITS_MS    2000
 #define ROUTES_MS   10000 /* networks need a moment to settle */
 
-/* What the last activation printed, for its judge. */
-static char *read_output(struct bl_keeper *k, off_t from)
+/* What the last activation printed that its judge looks for. */
+static char *read_signs(struct bl_keeper *k, off_t from)
 {
-	char *text = NULL;
 	bl_autofd int fd =
 		openat(k->job.txn.dir_fd, "stc.log", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || lseek(fd, from, SEEK_SET) < 0 ||
-	    bl_read_all(fd, OUTPUT_MAX, &text, NULL, NULL) < 0)
+	if (fd < 0 || lseek(fd, from, SEEK_SET) < 0)
 		return bl_xstrdup("");
-	return text;
+	return bl_activation_signs(fd);
 }
 
 static enum bl_verdict activate_once(struct bl_keeper *k, char *reason, size_t size)
@@ -48,15 +46,13 @@ static enum bl_verdict activate_once(struct bl_keeper *k, char *reason, size_t s
 		.log_fd = k->job.log_fd,
 		.output_max = 64LL * 1024 * 1024,
 		.limit_ms = r->activate_ms,
-		.tick = bl_keeper_tick,
-		.ctx = k,
 		.stop = &k->job.abort,
 	};
 	off_t from = lseek(k->job.log_fd, 0, SEEK_END);
 	bl_job_say(&k->job, "activating %s", r->system_new);
 	int status = bl_stc_run(&stc);
 	bl_job_say(&k->job, "switch-to-configuration test: status %d", status);
-	bl_autofree char *output = read_output(k, from < 0 ? 0 : from);
+	bl_autofree char *output = read_signs(k, from < 0 ? 0 : from);
 	return bl_activation_judge(status, output, reason, size);
 }
 
@@ -129,7 +125,7 @@ static enum bl_txn_event judge(struct bl_keeper *k, int64_t end_ns)
 			bl_txn_reason(&k->job.txn, "its checks did not end in time");
 			return BL_EV_DEADLINE;
 		}
-		bl_keeper_tick(k);
+		bl_idle();
 	}
 	return e;
 }
@@ -164,7 +160,7 @@ static void do_activate(struct bl_keeper *k)
 	/* somebody else's run: it may end soon */
 	for (int i = 0; i < 3 && v == BL_ACT_LOCKED; i++) {
 		for (int ms = 0; i > 0 && ms < 10000 && !k->job.abort; ms += 10)
-			bl_keeper_tick(k);
+			bl_idle();
 		v = activate_once(k, reason, sizeof(reason));
 	}
 	bl_point("activation-ended");
@@ -210,7 +206,7 @@ static void do_trial_check(struct bl_keeper *k)
 	struct bl_record *r = &k->job.txn.rec;
 	while (!has_started(k)) {
 		for (int ms = 0; ms < 500 && !k->job.abort; ms += 10)
-			bl_keeper_tick(k);
+			bl_idle();
 		if (k->job.abort) {
 			bl_txn_reason(&k->job.txn, "stopped on request");
 			bl_keeper_move(k, BL_EV_ABORT);
@@ -242,9 +238,7 @@ static bool routes_as_before(struct bl_keeper *k)
 	bl_autofree char *changed = bl_network_difference(r->system_old, r->system_new);
 	for (;;) {
 		BL_AUTO(bl_snapshot) now = { 0 };
-		if (!k->job.have_before ||
-		    bl_snapshot_take(r->system_old, r->sshd, &now, NULL) < 0)
-			return true;
+		bl_snapshot_network(r->sshd, &now);
 		bl_autofree char *gone = bl_strv_missing(&k->job.before.routes, &now.routes);
 		if (!gone)
 			return true;
@@ -260,7 +254,7 @@ static bool routes_as_before(struct bl_keeper *k)
 			return false;
 		}
 		for (int ms = 0; ms < 500; ms += 10)
-			bl_keeper_tick(k);
+			bl_idle();
 	}
 }
 
@@ -306,7 +300,7 @@ static enum bl_txn_event watch(struct bl_keeper *k)
 		bl_checks_ask_units(k->checks);
 	if (!bl_job_runs(r->system_new)) {
 		bl_txn_reason(&k->job.txn, "somebody else switched the system meanwhile");
-		return bl_job_runs(r->system_old) ? BL_EV_FAIL : BL_EV_THIRD_PARTY;
+		return bl_job_runs_other(&k->job) ? BL_EV_THIRD_PARTY : BL_EV_FAIL;
 	}
 	return judge_units(k);
 }
@@ -346,7 +340,7 @@ static void do_wait(struct bl_keeper *k)
 	hold_switch_lock(k);
 	k->units_ns = bl_now_boot_ns();
 	while (r->state == waiting) {
-		bl_keeper_tick(k);
+		bl_idle();
 		enum bl_txn_event seen = watch(k);
 		if (k->job.abort) {
 			bl_txn_reason(&k->job.txn, "stopped on request");
@@ -388,20 +382,38 @@ static bool reached_again(struct bl_keeper *k)
 	while (bl_now_boot_ns() < end) {
 		if (bl_doorman_visited(k->doorman, back))
 			return true;
-		bl_keeper_tick(k);
+		bl_idle();
 	}
 	bl_txn_remark(&k->job.txn, "nobody reached the old system either");
 	return false;
+}
+
+/* NEW's own scripts, or somebody in the window, may have moved what boots: then it is put back.
+ */
+static void mend_default(struct bl_keeper *k)
+{
+	struct bl_record *r = &k->job.txn.rec;
+	struct bl_err err = { 0 };
+	if (bl_commit_would_boot(r->system_old, &err) == 0)
+		return;
+	if (k->job.txn.broken || bl_profile_is_others(r) ||
+	    bl_commit_undo(&k->job) != BL_EV_COMMIT_UNDONE)
+		bl_txn_remark(&k->job.txn, "the boot default is not the old system: %s",
+			      err.msg);
 }
 
 static enum bl_txn_event roll_back(struct bl_keeper *k)
 {
 	bl_checks_free(BL_STEAL(k->checks));
 	enum bl_txn_event e = bl_rollback(&k->job);
-	if (e == BL_EV_OLD_RUNS && !reached_again(k))
-		e = bl_rollback_reboot(&k->job, BL_REBOOT_NORMAL);
-	if (e == BL_EV_OLD_RUNS)
+	/* where no reboot is possible it stays as it is: OLD runs */
+	if (e == BL_EV_OLD_RUNS && !reached_again(k) &&
+	    bl_rollback_reboot(&k->job, BL_REBOOT_NORMAL) == BL_EV_THIRD_PARTY)
+		e = BL_EV_THIRD_PARTY;
+	if (e == BL_EV_OLD_RUNS) {
+		mend_default(k);
 		bl_post_rollback(k);
+	}
 	return e;
 }
 
@@ -453,9 +465,11 @@ static void do_trial_reboot(struct bl_keeper *k)
 		bl_keeper_move(k, BL_EV_ABORT);
 		return;
 	}
+	k->job.leaving = true;
 	bl_job_say(&k->job, "rebooting once into %s", k->job.txn.rec.system_new);
 	bl_reboot(&k->job, k->job.plan.strategy == BL_STRATEGY_KEXEC ? BL_REBOOT_KEXEC
 								     : BL_REBOOT_NORMAL);
+	k->job.leaving = false;
 	bl_txn_reason(&k->job.txn, "the host could not be rebooted");
 	bl_keeper_move(k, BL_EV_FAIL);
 }

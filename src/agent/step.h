@@ -29,8 +29,6 @@ struct bl_keeper {
 	bool units_told;
 };
 
-/* Answers who asks and keeps the watchdogs calm; up to 20 ms. @ctx is the keeper. */
-void bl_keeper_tick(void *ctx);
 /* Forwards only what the table allows; a journal that cannot be written then is a failure. */
 void bl_keeper_move(struct bl_keeper *k, enum bl_txn_event event);
 /* A recovery puts the state where the facts are, past the table's single steps. */

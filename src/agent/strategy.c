@@ -86,7 +86,7 @@ static bool same_path(const char *a, const char *b, int depth)
 	if (S_ISDIR(sa.st_mode) && S_ISDIR(sb.st_mode))
 		return depth > 0 && same_folder(ra, rb, depth);
 	return S_ISREG(sa.st_mode) && S_ISREG(sb.st_mode) && sa.st_size == sb.st_size &&
-	       bl_same_content(ra, rb, NULL, NULL);
+	       bl_same_content(ra, rb);
 }
 
 static bool same_part(const char *a, const char *b, const char *part, int depth)

@@ -117,32 +117,45 @@ void bl_tool_env_free(struct bl_tool_env *env)
 	free(env->path);
 }
 
-int bl_tool_run(const char *system, const char *name, const char *const *args,
-		int64_t timeout_ms, struct bl_child_result *out, struct bl_err *err)
-{
-	return bl_tool_run_ticking(system, name, args, timeout_ms, NULL, NULL, out, err);
-}
-
-int bl_tool_run_ticking(const char *system, const char *name, const char *const *args,
-			int64_t timeout_ms, void (*tick)(void *ctx), void *ctx,
-			struct bl_child_result *out, struct bl_err *err)
+static int start(const char *system, const char *name, const char *const *args,
+		 struct bl_tool *t, struct bl_err *err)
 {
 	bl_autofree char *path = bl_tool_path(system, name);
 	const char *argv[32] = { path };
+	struct bl_tool_env env;
 	for (size_t i = 0; args[i] && i + 2 < BL_COUNT(argv); i++)
 		argv[i + 1] = args[i];
-	struct bl_tool_env env;
 	bl_tool_env_init(&env, system, NULL);
-	struct bl_child_spec spec = {
-		.argv = argv,
-		.env = env.vars,
-		.timeout_ms = timeout_ms,
-		.out_max = 1024UL * 1024,
-		.err_mode = BL_CHILD_ERR_KEEP,
-		.tick = tick,
-		.ctx = ctx,
-	};
-	int rc = bl_child_run(&spec, out, err);
+	t->spec.argv = argv;
+	t->spec.env = env.vars;
+	t->spec.out_max = 1024UL * 1024;
+	int rc = bl_child_start(&t->spec, &t->child, err);
+	/* it has them now */
+	t->spec.argv = t->spec.env = NULL;
 	bl_tool_env_free(&env);
 	return rc;
+}
+
+int bl_tool_start(const char *system, const char *name, const char *const *args,
+		  int64_t timeout_ms, struct bl_tool *out, struct bl_err *err)
+{
+	out->spec = (struct bl_child_spec){ .timeout_ms = timeout_ms,
+					    .err_mode = BL_CHILD_ERR_MERGE };
+	return start(system, name, args, out, err);
+}
+
+void bl_tool_finish(struct bl_tool *tool, struct bl_child_result *out)
+{
+	bl_child_finish(&tool->spec, &tool->child, out);
+}
+
+int bl_tool_run(const char *system, const char *name, const char *const *args,
+		int64_t timeout_ms, struct bl_child_result *out, struct bl_err *err)
+{
+	struct bl_tool t = { .spec = { .timeout_ms = timeout_ms,
+				       .err_mode = BL_CHILD_ERR_KEEP } };
+	if (start(system, name, args, &t, err) < 0)
+		return -1;
+	bl_tool_finish(&t, out);
+	return 0;
 }

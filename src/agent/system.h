@@ -44,10 +44,15 @@ uint64_t bl_generation_of(const char *link);
 int bl_tool_run(const char *system, const char *name, const char *const *args,
 		int64_t timeout_ms, struct bl_child_result *out,
 		struct bl_err *err) BL_MUST_CHECK;
-/* The same for what may take long: @tick is called at least every 50 ms. */
-int bl_tool_run_ticking(const char *system, const char *name, const char *const *args,
-			int64_t timeout_ms, void (*tick)(void *ctx), void *ctx,
-			struct bl_child_result *out, struct bl_err *err) BL_MUST_CHECK;
+/* The same in two steps, for what is asked beside other things; its words all in the result's
+ * out. */
+struct bl_tool {
+	struct bl_child_spec spec;
+	struct bl_child child;
+};
+int bl_tool_start(const char *system, const char *name, const char *const *args,
+		  int64_t timeout_ms, struct bl_tool *out, struct bl_err *err) BL_MUST_CHECK;
+void bl_tool_finish(struct bl_tool *tool, struct bl_child_result *out);
 /* Path of the tool; the caller frees. */
 char *bl_tool_path(const char *system, const char *name);
 /* The environment for programs of @system: its own PATH and nothing of ours. Caller frees [0].

@@ -156,8 +156,7 @@ static int run_tool(struct bl_job *job, const char *name, const char *const *arg
 		    int64_t timeout_ms, struct bl_err *err)
 {
 	BL_AUTO(bl_child_result) res = { 0 };
-	if (bl_tool_run_ticking(job->txn.rec.system_old, name, args, timeout_ms, job->tick,
-				job->ctx, &res, err) < 0)
+	if (bl_tool_run(job->txn.rec.system_old, name, args, timeout_ms, &res, err) < 0)
 		return -1;
 	if (res.status != 0)
 		return bl_err_set(err, BL_E_FAILED, "%s: status %d: %.300s", name, res.status,
@@ -175,7 +174,7 @@ static int install_candidate(struct bl_job *job, struct bl_err *err)
 	if (bl_commit_install_loader(job, r->system_old, err) < 0)
 		return -1;
 	bl_autofree char *entry = bl_loader_entry_of(r->system_new, err);
-	return entry ? bl_bootfiles_check(r->system_new, true, job->tick, job->ctx, err) : -1;
+	return entry ? bl_bootfiles_check(r->system_new, true, err) : -1;
 }
 
 int bl_trial_install(struct bl_job *job, struct bl_err *err)

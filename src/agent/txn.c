@@ -20,6 +20,7 @@
 
 #define RESERVE_SIZE (64UL * 1024)
 #define KEEP_FOLDERS 20
+#define REMARK_MAX   8192
 #define PLAN_MAX     (1024UL * 1024)
 
 int bl_agent_dirs(struct bl_err *err)
@@ -36,20 +37,20 @@ int bl_agent_dirs(struct bl_err *err)
 	return bl_write_file_at(dir, "reserve", 0600, ballast, RESERVE_SIZE, err);
 }
 
-int bl_txn_lock(bool wait, void (*tick)(void *), void *ctx, int *out_fd, struct bl_err *err)
+int bl_txn_lock(int64_t wait_ms, int *out_fd, struct bl_err *err)
 {
+	int64_t end = bl_now_boot_ns() + wait_ms * BL_NS_PER_MS;
 	/* the folder itself: a disk that went read-only can still be locked, to go back */
 	bl_autofd int fd = -1;
-	if (bl_open_dir(BL_AGENT_DIR, &fd, err) < 0)
+	if (bl_mkdirs(BL_AGENT_DIR, 0700, err) < 0 || bl_open_dir(BL_AGENT_DIR, &fd, err) < 0)
 		return -1;
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK)
 			return bl_err_sys(err, errno, "lock " BL_AGENT_DIR);
-		if (!wait)
+		if (bl_now_boot_ns() >= end)
 			return bl_err_set(err, BL_E_REFUSED,
 					  "another deployment is at work on this host");
-		if (tick)
-			tick(ctx);
+		bl_idle();
 		bl_sleep_ms(20);
 	}
 	*out_fd = BL_STEAL_FD(fd);
@@ -160,6 +161,9 @@ static bool never_began(const struct bl_txn *t)
 
 void bl_txn_keep_broken(struct bl_txn *t)
 {
+	if (t->broken)
+		bl_log(BL_LOG_ERR, "journal of transaction %llu cannot be read",
+		       (unsigned long long)t->rec.epoch);
 	/* the name is taken only once */
 	if (t->broken && faccessat(t->dir_fd, "state.broken", F_OK, 0) < 0)
 		(void)!renameat(t->dir_fd, "state", t->dir_fd, "state.broken");
@@ -173,16 +177,13 @@ int bl_txn_open(uint64_t epoch, struct bl_txn *out, struct bl_err *err)
 		return -1;
 	bl_autofree char *text = NULL;
 	size_t len = 0;
-	struct bl_err why = { 0 };
-	if (bl_read_file_at(t.dir_fd, "state", BL_RECORD_MAX, &text, &len, &why) < 0 ||
-	    bl_record_decode(text, len, &t.rec, &why) < 0 || t.rec.epoch != epoch) {
+	if (bl_read_file_at(t.dir_fd, "state", BL_RECORD_MAX, &text, &len, NULL) < 0 ||
+	    bl_record_decode(text, len, &t.rec, NULL) < 0 || t.rec.epoch != epoch) {
 		bl_record_free(&t.rec);
 		from_roots(&t.rec, epoch);
-		t.broken = !never_began(&t);
-		if (t.broken)
-			bl_log(BL_LOG_ERR, "journal of transaction %llu cannot be read: %s",
-			       (unsigned long long)epoch, why.msg);
-		else
+		t.never_began = never_began(&t);
+		t.broken = !t.never_began;
+		if (t.never_began)
 			t.rec.state = BL_TXN_REFUSED;
 	}
 	*out = t;
@@ -196,6 +197,14 @@ int bl_txn_open_lost(uint64_t epoch, struct bl_txn *out, struct bl_err *err)
 	if (bl_mkdirs(dir, 0700, err) < 0)
 		return -1;
 	return bl_txn_open(epoch, out, err);
+}
+
+char *bl_txn_tools(const struct bl_txn *t)
+{
+	if (t->rec.system_old && t->rec.system_old[0])
+		return bl_xstrdup(t->rec.system_old);
+	char *running = bl_realpath("/run/current-system");
+	return running ? running : bl_xstrdup("");
 }
 
 void bl_txn_close(struct bl_txn *t)
@@ -294,6 +303,9 @@ void bl_txn_remark(struct bl_txn *t, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	/* the record has its limit */
+	if (t->rec.remark && strlen(t->rec.remark) > REMARK_MAX)
+		return;
 	bl_autofree char *all = t->rec.remark && t->rec.remark[0]
 					? bl_xprintf("%s; %s", t->rec.remark, text)
 					: bl_xstrdup(text);
@@ -376,14 +388,15 @@ int bl_txn_create(struct bl_record *rec, const struct bl_plan *plan,
 	t.dir = bl_xprintf(BL_AGENT_DIR "/txn/%llu", (unsigned long long)rec->epoch);
 	if (mkdir(t.dir, 0700) < 0)
 		return bl_err_sys(err, errno, "make folder %s", t.dir);
-	if (set_roots(rec, err) < 0 || bl_open_dir(t.dir, &t.dir_fd, err) < 0 ||
-	    write_key(&t, key, err) < 0 || bl_txn_plan_save(&t, plan, err) < 0)
-		return -1;
 	rec->state = BL_TXN_PREPARED;
 	t.rec = *rec;
 	*rec = (struct bl_record){ 0 };
-	if (bl_txn_save(&t, false, err) < 0 || bl_sync_dir(BL_AGENT_DIR "/txn", err) < 0)
+	if (set_roots(&t.rec, err) < 0 || bl_open_dir(t.dir, &t.dir_fd, err) < 0 ||
+	    write_key(&t, key, err) < 0 || bl_txn_plan_save(&t, plan, err) < 0 ||
+	    bl_txn_save(&t, false, err) < 0 || bl_sync_dir(BL_AGENT_DIR "/txn", err) < 0) {
+		bl_txn_drop_roots(&t);
 		return -1;
+	}
 	*out = t;
 	t = (struct bl_txn){ .dir_fd = -1 };
 	return 0;

@@ -16,17 +16,17 @@ struct bl_txn {
 	char *dir; /* /var/lib/belay/txn/<epoch> */
 	int dir_fd;
 	struct bl_record rec;
+	bool never_began; /* its folder was made, and no record in it */
 	bool broken; /* the record could not be read: rec holds what is known from elsewhere */
 };
 
 /* Makes the state folders (0700). */
 int bl_agent_dirs(struct bl_err *err) BL_MUST_CHECK;
 /*
- * The lock of all transactions of this host. Without @wait a held lock is BL_E_REFUSED. @tick
- * is called while waiting (NULL: not). Closing @out_fd lets go of it.
+ * The lock of all transactions of this host. One that is held is waited for up to @wait_ms,
+ * then it is BL_E_REFUSED. Closing @out_fd lets go of it.
  */
-int bl_txn_lock(bool wait, void (*tick)(void *), void *ctx, int *out_fd,
-		struct bl_err *err) BL_MUST_CHECK;
+int bl_txn_lock(int64_t wait_ms, int *out_fd, struct bl_err *err) BL_MUST_CHECK;
 /* The newest transaction's number, 0 when there was none. */
 uint64_t bl_txn_newest(void);
 /* The same, and when /var/lib/belay was lost, what the garbage roots still tell. */
@@ -48,6 +48,9 @@ int bl_txn_create(struct bl_record *rec, const struct bl_plan *plan,
 		  const uint8_t key[BL_KEY_LEN], struct bl_txn *out,
 		  struct bl_err *err) BL_MUST_CHECK;
 void bl_txn_close(struct bl_txn *t);
+/* The system whose programs serve it: OLD, or what runs where OLD is not known. A new string.
+ */
+char *bl_txn_tools(const struct bl_txn *t);
 /* Puts an unreadable record aside as state.broken; for the keeper, who holds the lock. */
 void bl_txn_keep_broken(struct bl_txn *t);
 /* Durably marks every number up to @epoch as given out. */

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,6 +35,11 @@ static const char *const properties[] = {
 	"LimitCORE=0",
 	/* STUCK: shown as failed, and not tried again */
 	"RestartPreventExitStatus=3",
+	/* systemd calls these a clean end; only a shutdown may stop us, and that restarts
+	   nothing */
+	"RestartForceExitStatus=SIGTERM SIGHUP SIGINT SIGPIPE",
+	/* what sleeps in the kernel is not woken by less */
+	"WatchdogSignal=SIGKILL",
 };
 static const char *const unit_properties[] = {
 	"StartLimitIntervalSec=0", "DefaultDependencies=no", "Conflicts=shutdown.target",
@@ -106,42 +110,39 @@ static char *fires_at(const char *system, int64_t after_ms)
 }
 
 int bl_unit_begin_deadman(const char *system, const struct bl_record *rec, const char *log,
-			  int64_t after_ms, pid_t *out, struct bl_err *err)
+			  int64_t after_ms, struct bl_tool *out, struct bl_err *err)
 {
+	static const char *const want[] = { "--quiet",
+					    "--collect",
+					    "--timer-property=AccuracySec=1s",
+					    "--timer-property=RemainAfterElapse=no",
+					    "--timer-property=IgnoreOnIsolate=yes",
+					    "--timer-property=DefaultDependencies=no",
+					    "-pIgnoreOnIsolate=yes",
+					    "-pDefaultDependencies=no",
+					    "-pOOMScoreAdjust=-900",
+					    "-pUMask=0077",
+					    "-pDelegate=yes" };
 	BL_AUTO(bl_strv) v = { 0 };
-	bl_autofree char *program = bl_tool_path(system, "systemd-run");
-	bl_strv_add(&v, program);
-	bl_strv_add(&v, "--quiet");
-	bl_strv_add(&v, "--collect");
 	bl_strv_addf(&v, "--unit=belay-deadman-%llu", (unsigned long long)rec->epoch);
 	bl_strv_add_take(&v, fires_at(system, after_ms));
-	bl_strv_add(&v, "--timer-property=AccuracySec=1s");
-	bl_strv_add(&v, "--timer-property=RemainAfterElapse=no");
-	static const char *const want[] = { "-pIgnoreOnIsolate=yes", "-pDefaultDependencies=no",
-					    "-pOOMScoreAdjust=-900", "-pUMask=0077",
-					    "-pDelegate=yes" };
 	for (size_t i = 0; i < BL_COUNT(want); i++)
 		bl_strv_add(&v, want[i]);
-	bl_strv_add(&v, "--timer-property=IgnoreOnIsolate=yes");
-	bl_strv_add(&v, "--timer-property=DefaultDependencies=no");
 	bl_strv_addf(&v, "-pStandardOutput=append:%s", log);
 	bl_strv_addf(&v, "-pStandardError=append:%s", log);
 	add_command(&v, rec, "deadman");
-	struct bl_tool_env env;
-	bl_tool_env_init(&env, system, NULL);
-	int rc = bl_child_spawn((const char *const *)v.items, env.vars, -1, -1, -1, NULL, NULL,
-				out, err);
-	bl_tool_env_free(&env);
-	return rc;
+	return bl_tool_start(system, "systemd-run", (const char *const *)v.items, SYSTEMD_MS,
+			     out, err);
 }
 
-int bl_unit_wait_deadman(pid_t begun, struct bl_err *err)
+int bl_unit_wait_deadman(struct bl_tool *begun, struct bl_err *err)
 {
-	int status = 0;
-	if (waitpid(begun, &status, 0) != begun || bl_child_status(status) != 0)
+	BL_AUTO(bl_child_result) r = { 0 };
+	bl_tool_finish(begun, &r);
+	if (r.status != 0)
 		return bl_err_set(err, BL_E_FAILED,
 				  "systemd-run could not set the deadman's timer (status %d)",
-				  bl_child_status(status));
+				  r.status);
 	return 0;
 }
 
@@ -293,5 +294,6 @@ void bl_unit_notify(const char *state)
 	if (fd < 0)
 		return;
 	socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-	(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, size);
+	(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
+		      (struct sockaddr *)&to, size);
 }

@@ -4,9 +4,8 @@
 #ifndef BELAY_AGENT_UNIT_H
 #define BELAY_AGENT_UNIT_H
 
+#include "agent/system.h"
 #include "guard/record.h"
-
-#include <sys/types.h>
 
 /*
  * Starts `<agent> keeper --epoch N` as belay-N.service and waits until it is ready. The unit
@@ -20,8 +19,9 @@ int bl_unit_start_keeper(const char *system, const struct bl_record *rec, const 
  * systemd a moment: this one is only begun here, and bl_unit_wait_deadman says how it went.
  */
 int bl_unit_begin_deadman(const char *system, const struct bl_record *rec, const char *log,
-			  int64_t after_ms, pid_t *out, struct bl_err *err) BL_MUST_CHECK;
-int bl_unit_wait_deadman(pid_t begun, struct bl_err *err) BL_MUST_CHECK;
+			  int64_t after_ms, struct bl_tool *out,
+			  struct bl_err *err) BL_MUST_CHECK;
+int bl_unit_wait_deadman(struct bl_tool *begun, struct bl_err *err) BL_MUST_CHECK;
 void bl_unit_stop_deadman(const char *system, uint64_t epoch);
 /* Whether belay-N.service is active or about to be. */
 bool bl_unit_is_alive(const char *system, uint64_t epoch);

@@ -13,6 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define BEGIN_MS 10000
+#define REAP_MS  5000
+
 extern char **environ;
 
 static void reset_signals(void)
@@ -84,9 +87,13 @@ int bl_child_spawn(const char *const *argv, const char *const *env, int in, int 
 	close(report[1]);
 	int child_errno = 0;
 	ssize_t n = 0;
-	do
+	/* a program on a disk that hangs does not even begin: whoever waits for it has a limit
+	 */
+	struct pollfd p = { .fd = report[0], .events = POLLIN };
+	for (int i = 0; i < BEGIN_MS / 10 && poll(&p, 1, 10) <= 0; i++)
+		continue;
+	if (p.revents)
 		n = read(report[0], &child_errno, sizeof(child_errno));
-	while (n < 0 && errno == EINTR);
 	close(report[0]);
 	if (n == (ssize_t)sizeof(child_errno)) {
 		waitpid(pid, NULL, 0);
@@ -143,10 +150,18 @@ static bool is_over(const struct bl_child_spec *spec, int64_t start_ns)
 	return spec->timeout_ms > 0 && left_ms(spec, start_ns) == 0;
 }
 
+void bl_child_reap(pid_t pid)
+{
+	int64_t end = bl_now_boot_ns() + REAP_MS * BL_NS_PER_MS;
+	while (waitpid(pid, NULL, WNOHANG) == 0 && bl_now_boot_ns() < end)
+		if (!bl_idle())
+			bl_sleep_ms(10);
+}
+
 static void kill_group(pid_t pid, struct bl_child_result *r)
 {
 	kill(-pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	bl_child_reap(pid);
 	r->status = -1;
 }
 
@@ -189,8 +204,7 @@ static bool read_streams(const struct bl_child_spec *spec, pid_t pid, int64_t st
 		}
 		int64_t wait = left_ms(spec, start);
 		read_some(spec, p, (int)(wait < 50 ? wait : 50), r);
-		if (spec->tick)
-			spec->tick(spec->ctx);
+		bl_idle();
 		if (is_over(spec, start)) {
 			kill_group(pid, r);
 			return true;
@@ -205,45 +219,60 @@ static void wait_end(const struct bl_child_spec *spec, pid_t pid, int64_t start,
 {
 	int status = 0;
 	while (waitpid(pid, &status, WNOHANG) == 0) {
-		if (spec->tick)
-			spec->tick(spec->ctx);
 		if (is_over(spec, start)) {
 			kill_group(pid, r);
 			return;
 		}
-		bl_sleep_ms(2);
+		if (!bl_idle())
+			bl_sleep_ms(2);
 	}
 	r->status = bl_child_status(status);
+}
+
+int bl_child_start(const struct bl_child_spec *spec, struct bl_child *out, struct bl_err *err)
+{
+	int o[2] = { -1, -1 };
+	int e[2] = { -1, -1 };
+	bool keep = spec->err_mode == BL_CHILD_ERR_KEEP;
+	*out = (struct bl_child){ .out_fd = -1, .err_fd = -1, .start_ns = bl_now_boot_ns() };
+	int rc = pipe2(o, O_CLOEXEC) < 0 || (keep && pipe2(e, O_CLOEXEC) < 0)
+			 ? bl_err_sys(err, errno, "pipe for %s", spec->argv[0])
+			 : 0;
+	int err_fd = keep ? e[1] : spec->err_mode == BL_CHILD_ERR_MERGE ? o[1] : STDERR_FILENO;
+	if (rc == 0)
+		rc = bl_child_spawn(spec->argv, spec->env, -1, o[1], err_fd, NULL, NULL,
+				    &out->pid, err);
+	bl_closep(&o[1]);
+	bl_closep(&e[1]);
+	if (rc < 0) {
+		bl_closep(&o[0]);
+		bl_closep(&e[0]);
+		return -1;
+	}
+	out->out_fd = o[0];
+	out->err_fd = e[0];
+	return 0;
+}
+
+void bl_child_finish(const struct bl_child_spec *spec, struct bl_child *c,
+		     struct bl_child_result *out)
+{
+	struct bl_child_result r = { 0 };
+	if (!read_streams(spec, c->pid, c->start_ns, c->out_fd, c->err_fd, &r))
+		wait_end(spec, c->pid, c->start_ns, &r);
+	bl_closep(&c->out_fd);
+	bl_closep(&c->err_fd);
+	c->pid = 0;
+	*out = r;
 }
 
 int bl_child_run(const struct bl_child_spec *spec, struct bl_child_result *out,
 		 struct bl_err *err)
 {
-	int o[2] = { -1, -1 };
-	int e[2] = { -1, -1 };
-	struct bl_child_result r = { 0 };
-	pid_t pid = -1;
-	bool keep = spec->err_mode == BL_CHILD_ERR_KEEP;
-	if (pipe2(o, O_CLOEXEC) < 0 || (keep && pipe2(e, O_CLOEXEC) < 0)) {
-		int saved = errno;
-		bl_closep(&o[0]);
-		bl_closep(&o[1]);
-		return bl_err_sys(err, saved, "pipe for %s", spec->argv[0]);
-	}
-	int64_t start = bl_now_boot_ns();
-	int err_fd = keep ? e[1] : spec->err_mode == BL_CHILD_ERR_MERGE ? o[1] : STDERR_FILENO;
-	int rc = bl_child_spawn(spec->argv, spec->env, -1, o[1], err_fd, NULL, NULL, &pid, err);
-	bl_closep(&o[1]);
-	bl_closep(&e[1]);
-	if (rc == 0 && !read_streams(spec, pid, start, o[0], e[0], &r))
-		wait_end(spec, pid, start, &r);
-	bl_closep(&o[0]);
-	bl_closep(&e[0]);
-	if (rc < 0) {
-		bl_child_result_free(&r);
+	struct bl_child c;
+	if (bl_child_start(spec, &c, err) < 0)
 		return -1;
-	}
-	*out = r;
+	bl_child_finish(spec, &c, out);
 	return 0;
 }
 

@@ -23,8 +23,6 @@ struct bl_child_spec {
 	enum bl_child_err err_mode;
 	/* becomes true, maybe by another thread: it ends as at the limit; NULL: never */
 	const atomic_bool *stop;
-	void (*tick)(void *ctx); /* called at least every second while waiting, or NULL */
-	void *ctx;
 };
 
 struct bl_child_result {
@@ -33,10 +31,30 @@ struct bl_child_result {
 	struct bl_buf err; /* the last 4 KiB of stderr with KEEP */
 };
 
-/* BL_E_SYS when it could not be started (then nothing ran); else 0, whatever it exited with. */
+/*
+ * BL_E_SYS when it could not be started (then nothing ran); else 0, whatever it exited with.
+ * While it waits, bl_idle() goes on. One that cannot even be killed is left behind after a
+ * while.
+ */
 int bl_child_run(const struct bl_child_spec *spec, struct bl_child_result *out,
 		 struct bl_err *err) BL_MUST_CHECK;
 void bl_child_result_free(struct bl_child_result *r);
+
+/* The same in two steps, for what may take its time beside other things. */
+struct bl_child {
+	pid_t pid; /* 0: none */
+	int out_fd, err_fd;
+	int64_t start_ns;
+};
+/* @spec is borrowed until bl_child_finish. Fails as bl_child_run does; then there is no child.
+ */
+int bl_child_start(const struct bl_child_spec *spec, struct bl_child *out,
+		   struct bl_err *err) BL_MUST_CHECK;
+/* Waits for its end, or for the limit, counted from its start. */
+void bl_child_finish(const struct bl_child_spec *spec, struct bl_child *child,
+		     struct bl_child_result *out);
+/* Waits for @pid that was killed, 5 s at the most: what hangs in the kernel dies later. */
+void bl_child_reap(pid_t pid);
 
 /*
  * Starts @argv with the given descriptors (-1: /dev/null) and the other bells of above; the

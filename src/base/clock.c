@@ -46,6 +46,22 @@ void bl_sleep_ms(int64_t ms)
 		continue;
 }
 
+static void (*idle_fn)(void *ctx);
+static void *idle_ctx;
+
+void bl_idle_set(void (*fn)(void *ctx), void *ctx)
+{
+	idle_fn = fn;
+	idle_ctx = ctx;
+}
+
+bool bl_idle(void)
+{
+	if (idle_fn)
+		idle_fn(idle_ctx);
+	return idle_fn != NULL;
+}
+
 void bl_random(void *out, size_t len)
 {
 	uint8_t *p = out;

@@ -15,6 +15,13 @@ int64_t bl_now_wall_ms(void);
 /* The kernel's id of this boot, 36 characters; "" where there is none. */
 const char *bl_boot_id(void);
 void bl_sleep_ms(int64_t ms);
+/*
+ * What has to go on while this program waits for something: @fn is called at least every 50 ms
+ * by whatever in these rooms takes its time, and must not take long. NULL: nothing.
+ */
+void bl_idle_set(void (*fn)(void *ctx), void *ctx);
+/* Calls it; false: there is none, and nobody waited either. */
+bool bl_idle(void);
 /* Fills @out with @len bytes from the kernel's random source; ends the program without one. */
 void bl_random(void *out, size_t len);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/file.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -147,7 +149,7 @@ char *bl_realpath(const char *path)
 	return realpath(path, NULL);
 }
 
-bool bl_same_content(const char *a, const char *b, void (*tick)(void *ctx), void *ctx)
+bool bl_same_content(const char *a, const char *b)
 {
 	static char left[65536];
 	static char right[sizeof(left)];
@@ -160,8 +162,8 @@ bool bl_same_content(const char *a, const char *b, void (*tick)(void *ctx), void
 			return false;
 		if (n == 0)
 			return true;
-		if (tick && i % 256 == 0)
-			tick(ctx);
+		if (i % 16 == 0)
+			bl_idle();
 	}
 }
 

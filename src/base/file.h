@@ -34,9 +34,9 @@ char *bl_readlink(const char *path);
 /* What @path is in the end, all links followed, or NULL. */
 char *bl_realpath(const char *path);
 /*
- * Whether both files can be read and hold the same. @tick (NULL: none) is called every 16 MiB.
+ * Whether both files can be read and hold the same. Meanwhile bl_idle() goes on.
  */
-bool bl_same_content(const char *a, const char *b, void (*tick)(void *ctx), void *ctx);
+bool bl_same_content(const char *a, const char *b);
 /* Puts a symbolic link at @path in one step, replacing what was there. */
 int bl_symlink_replace(const char *target, const char *path, struct bl_err *err) BL_MUST_CHECK;
 /* fsync of the folder that holds the file. */

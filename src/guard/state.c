@@ -225,12 +225,12 @@ enum bl_recovery bl_guard_after_boot(enum bl_journal journal, enum bl_where boot
 		return BL_REC_NOTHING;
 	case BL_JR_NONE:
 		/* an orphaned one-shot runs NEW; what else runs is somebody's choice */
-		return booted == BL_ON_NEW && boot_default != BL_ON_NEW ? BL_REC_REBOOT
+		return booted == BL_ON_NEW && boot_default == BL_ON_OLD ? BL_REC_REBOOT
 									: BL_REC_KEEP_ASIDE;
 	case BL_JR_RB:
-		/* only NEW running unasked is ours to end; an older entry is the operator's
-		 * choice */
-		return booted == BL_ON_NEW && boot_default != BL_ON_NEW ? BL_REC_REBOOT
+		/* only NEW running unasked, beside OLD, is ours to end; another default, or an
+		 * older entry, is the operator's choice */
+		return booted == BL_ON_NEW && boot_default == BL_ON_OLD ? BL_REC_REBOOT
 									: BL_REC_NOTHING;
 	case BL_JR_ARMED:
 		if (booted == BL_ON_OLD)

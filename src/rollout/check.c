@@ -134,8 +134,7 @@ struct page {
 
 static void look_through(struct page *p)
 {
-	if (*p->want && !p->found &&
-	    memmem(bl_buf_str(&p->part), p->part.len, p->want, strlen(p->want)))
+	if (*p->want && !p->found && bl_find(bl_buf_str(&p->part), p->part.len, p->want))
 		p->found = true;
 }
 

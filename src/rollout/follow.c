@@ -86,6 +86,10 @@ void bl_way_state(struct bl_way *h, const struct bl_msg *m, bool fresh)
 				h,
 				"rebooting once into the new system; the boot default stays");
 		h->rebooting = true;
+	} else if (strcmp(state, "ROLLING_BACK") == 0 && fresh && h->phase == BL_PH_CONFIRM) {
+		/* the host wants to know whether it can be reached when it is back: a
+		 * connection from before that does not tell */
+		bl_way_try_failed(h, "it goes back; another look when it is there");
 	} else if (strcmp(state, "COMMITTED") == 0) {
 		if (fresh)
 			end_seen(h, BL_CE_COMMITTED);

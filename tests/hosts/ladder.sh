@@ -73,7 +73,7 @@ row_last() {
   strace -f -q -e trace=sync,reboot,open,openat -e inject=reboot:error=EPERM -e signal=none -o "$TEST/last.trace" -p "$keeper" 2> /dev/null &
   tracer=$!
   kill -STOP "$(< "$init")"
-  check "R5 reboot(2) does nothing: STUCK at last" wait_for 120 newer_is STUCK
+  check "R5 reboot(2) does nothing: STUCK at last" wait_for 240 newer_is STUCK
   is "R4, R5: what is not written yet is written, then reboot(2), then sysrq" \
     "$(sed -n 's/^[0-9]* *\(sync\|reboot\)(.*/\1/p; s/.*"\/proc\/\(sysrq\)-trigger", O_WRONLY.*/\1/p' "$TEST/last.trace" | paste -sd' ')" "sync reboot sysrq"
   if on web1 test -e /run/sysrq; then is "R5: it was asked to reboot" "$(on web1 cat /run/sysrq)" b; fi

@@ -117,12 +117,33 @@ static void a_reason_never_passes_its_room(void **state)
 	}
 }
 
+/* Behind megabytes, and cut by whatever it is read in. */
+static void signs_are_found_wherever_they_stand(void **state)
+{
+	(void)state;
+	static const size_t at[] = { 0, 1, 16384 - 5, 16384, 3 * 16384 - 27, 1000000 };
+	for (size_t i = 0; i < BL_COUNT(at); i++) {
+		FILE *f = tmpfile();
+		assert_non_null(f);
+		for (size_t n = 0; n < at[i]; n++)
+			fputc('x', f);
+		fputs(NG_SCRIPT LOCK_TEXT NG_SCRIPT, f);
+		rewind(f);
+		bl_autofree char *signs = bl_activation_signs(fileno(f));
+		assert_string_equal(signs, "Failed to run activate script\n" LOCK_TEXT);
+		fclose(f);
+	}
+	bl_autofree char *none = bl_activation_signs(-1);
+	assert_string_equal(none, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_end_of_an_activation_is_judged_as_the_table_says),
 		cmocka_unit_test(no_status_but_0_is_a_success),
 		cmocka_unit_test(a_killed_activation_is_never_taken_for_one_that_did_nothing),
+		cmocka_unit_test(signs_are_found_wherever_they_stand),
 		cmocka_unit_test(a_reason_never_passes_its_room),
 	};
 	return cmocka_run_group_tests_name("activation", tests, NULL, NULL);

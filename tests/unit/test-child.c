@@ -271,17 +271,38 @@ static void count_tick(void *ctx)
 	assert_ptr_equal(ctx, &ticks);
 }
 
-static void somebody_is_told_every_second_while_it_runs(void **state)
+static void what_goes_on_meanwhile_goes_on_while_it_runs(void **state)
 {
 	(void)state;
 	struct bl_child_spec spec = sh(SH("sleep 1.2"));
-	spec.tick = count_tick;
-	spec.ctx = &ticks;
+	bl_idle_set(count_tick, &ticks);
 	BL_AUTO(bl_child_result) r = { 0 };
 	struct bl_err err = { 0 };
 	ticks = 0;
 	assert_works(bl_child_run(&spec, &r, &err), &err);
-	assert_true(ticks >= 1);
+	assert_true(ticks >= 10);
+	/* and nobody while there is nobody */
+	bl_idle_set(NULL, NULL);
+	ticks = 0;
+	assert_false(bl_idle());
+	assert_int_equal(ticks, 0);
+}
+
+static void what_hangs_on_is_asked_for_in_two_steps(void **state)
+{
+	(void)state;
+	struct bl_err err = { 0 };
+	struct bl_child_spec spec = sh(SH("echo out; echo err >&2; exit 3"));
+	struct bl_child child;
+	spec.err_mode = BL_CHILD_ERR_MERGE;
+	assert_works(bl_child_start(&spec, &child, &err), &err);
+	BL_AUTO(bl_child_result) r = { 0 };
+	bl_child_finish(&spec, &child, &r);
+	assert_int_equal(r.status, 3);
+	assert_string_equal(bl_buf_str(&r.out), "out\nerr\n");
+	spec.argv = (const char *const[]){ "/no/such/program", NULL };
+	assert_fails(bl_child_start(&spec, &child, &err), &err, BL_E_SYS,
+		     "start /no/such/program: No such file or directory");
 }
 
 static bool refuse(void *ctx)
@@ -346,7 +367,8 @@ int main(void)
 		cmocka_unit_test(the_environment_is_ours_or_the_given_one),
 		cmocka_unit_test(a_child_has_default_signals_its_own_group_and_no_input),
 		cmocka_unit_test(a_child_has_three_descriptors_and_no_more),
-		cmocka_unit_test(somebody_is_told_every_second_while_it_runs),
+		cmocka_unit_test(what_goes_on_meanwhile_goes_on_while_it_runs),
+		cmocka_unit_test(what_hangs_on_is_asked_for_in_two_steps),
 		cmocka_unit_test(what_is_to_happen_before_exec_may_refuse),
 		cmocka_unit_test(a_spawned_child_reads_and_writes_what_it_was_given),
 	};

@@ -272,13 +272,13 @@ static const struct {
 	{ BL_JR_DONE, OLD, { NOTHING, NOTHING, NOTHING } },
 	{ BL_JR_DONE, NEW, { NOTHING, NOTHING, NOTHING } },
 	{ BL_JR_DONE, OTHER, { NOTHING, NOTHING, NOTHING } },
-	/* the boot default: nothing; not the boot default: reboot to it once */
+	/* NEW beside a default that is OLD: reboot to it once; else somebody chose it */
 	{ BL_JR_NONE, OLD, { ASIDE, ASIDE, ASIDE } },
-	{ BL_JR_NONE, NEW, { REBOOT, ASIDE, REBOOT } },
+	{ BL_JR_NONE, NEW, { REBOOT, ASIDE, ASIDE } },
 	{ BL_JR_NONE, OTHER, { ASIDE, ASIDE, ASIDE } },
 	/* a closed transaction: an older entry that somebody picked is left alone */
 	{ BL_JR_RB, OLD, { NOTHING, NOTHING, NOTHING } },
-	{ BL_JR_RB, NEW, { REBOOT, NOTHING, REBOOT } },
+	{ BL_JR_RB, NEW, { REBOOT, NOTHING, NOTHING } },
 	{ BL_JR_RB, OTHER, { NOTHING, NOTHING, NOTHING } },
 	{ BL_JR_ARMED, OLD, { CLOSE_RB, CLOSE_RB, CLOSE_RB } },
 	{ BL_JR_ARMED, NEW, { REBOOT, THEIRS, THEIRS } },
