@@ -207,7 +207,7 @@ part_lie() {
   on web1 sh -c 'mkdir -p /run/belay; rm -f /run/belay/point.hit; echo "before-CONFIRMED hold" > /run/belay/point'
   fleet web1="$new"
   belay_start deploy --fleet-json "$FLEET"
-  wait_for 40 on web1 test -e /run/belay/point.hit || not_ok "lie: gets as far as the confirmation"
+  wait_for 120 on web1 test -e /run/belay/point.hit || not_ok "lie: gets as far as the confirmation"
   keeper=$(pgrep --ns "$init" --nslist pid -f 'belay-agent keeper')
   strace -q -e trace=renameat -e inject=renameat:retval=0:when=1 -e signal=none -o "$TEST/lie.trace" -p "$keeper" 2> /dev/null &
   tracer=$!
@@ -221,6 +221,8 @@ part_lie() {
   oracle web1 ROLLED_BACK "$old" "$gen"
 }
 
+# what is traced is slow
+SUCCESS_TIMEOUT=90 SWITCH_TIMEOUT=180 BELAY_LIMIT=400
 up web1 11
 EVENTS=$TEST/events
 [ $# -gt 0 ] || set -- good undo trial lie
