@@ -97,6 +97,8 @@ row_C6() {
   begin "$new" ACTIVATING
   guest "$(newest_txn web1)/key" - 0 -o ControlPath=none
   like "C6 before the activation has ended" "$OUT" 'refused: too early'
+  # or an answer to it would do later
+  check_not "C6: not even a challenge is given" grep -q '^proof' "$OUT"
   belay_wait
   is "C6: confirmed in its time" "$RC" 0
   oracle web1 COMMITTED "$new" $((gen + 1))

@@ -2,6 +2,7 @@
 # I8, I18: what is on disk when. Three deployments are traced: one that is committed, one whose commit is undone,
 # one that is booted for trial, up to its reboot. A ledger is kept of what was written and not flushed yet; whenever
 # something is done that relies on it, nothing may be left in the ledger. Then: a rename that never reached the disk.
+# Arguments: only these of good, undo, trial, lie.
 . "$(dirname "$0")/lib.sh"
 command -v strace > /dev/null || { say "1..0 # SKIP strace is missing"; tap_done=1; exit 0; }
 LC_ALL=C; export LC_ALL
@@ -14,11 +15,16 @@ trace() {
     -e trace=execve,fork,vfork,clone,clone3,write,fsync,fdatasync,syncfs,rename,renameat,symlink,symlinkat,unlink,mkdir,sendto \
     -o "$out" "${pids[@]/#/-p}" 2> /dev/null &
   tracer=$!
-  sleep 1
+  wait_for 30 traced_by $tracer "${pids[@]}" || bail "strace does not get hold of the host's processes"
   "$@"
   kill $tracer 2> /dev/null; wait $tracer 2> /dev/null
 }
-# ledger OLD NEW: a trace as one event a line, of the agent and of what it runs, but not of what
+# traced_by TRACER PID...: all that are still there
+traced_by() {
+  local tracer=$1 p; shift
+  for p; do [ ! -e "/proc/$p/status" ] || grep -q "^TracerPid:	$tracer\$" "/proc/$p/status" || return 1; done
+}
+# ledger OLD NEW FILE: a trace as one event a line, of the agent and of what it runs, but not of what
 # switch-to-configuration does. "lost ..." is something that was relied on before it was on disk.
 ledger() {
   awk -v old="$1" -v new="$2" '
@@ -133,77 +139,92 @@ ahead() {
 }
 is_there() { check "$1" grep -qE -- "$2" "$EVENTS"; }
 
+# ready VERSION ARGS...: a system to deploy, to a host that had a deployment before
+ready() {
+  if [ -z "$(newest_txn web1)" ]; then deploy web1="$(system web1 11 --argstr version a2)"; fi
+  baseline web1
+  new=$(system web1 11 --argstr version "$@")
+  old=$(old_of web1) gen=$(generation_of web1) init=$(< "$TB_STATE/web1/init.pid")
+}
+
+# A first deployment, with the agent's first contact.
+part_good() {
+  local s
+  old=$(old_of web1) new=$(system web1 11 --argstr version b) init=$(< "$TB_STATE/web1/init.pid")
+  trace "$TEST/good.trace" deploy web1="$new"
+  is "good: deployed under the tracer" "$RC" 0
+  ledger "$old" "$new" "$TEST/good.trace"
+  nothing_lost good
+  for s in PREPARED ARMED ACTIVATING CHECKING WAIT_CONFIRM CONFIRMED COMMITTING COMMITTED; do is_there "good: $s is made durable" "^durable $s$"; done
+  ahead "good: OLD, NEW and agent are rooted before the record" '^rename .*/agent-1$' '^durable PREPARED'
+  is_there "good: OLD is rooted" '^rename .*gcroots/belay/old-1$'
+  is_there "good: NEW is rooted" '^rename .*gcroots/belay/new-1$'
+  ahead "good: the record is durable before the keeper starts" '^durable PREPARED' '^exec keeper'
+  ahead "good: the deadman is set before the activation" '^exec deadman' '^exec NEW test'
+  ahead "good: ACTIVATING is durable before the activation" '^durable ACTIVATING' '^exec NEW test'
+  ahead "good: CONFIRMED is durable before the deployer is told" '^durable CONFIRMED' '^answer OK'
+  ahead "good: CONFIRMED is durable before the profile changes" '^durable CONFIRMED' '^rename /nix/var/nix/profiles/system'
+  ahead "good: the unit for the next boot is there before the profile changes" '^rename .*wants/belay-guard.service' '^rename /nix/var/nix/profiles/system'
+  ahead "good: the profile is durable before the boot loader" '^fsync /nix/var/nix/profiles$' '^exec NEW boot'
+  in_order "good: boot loader, its flush, the record" '^exec NEW boot' '^syncfs /boot' '^durable COMMITTED'
+  is "good: OLD stays rooted until the next commit" "$(on web1 readlink /nix/var/nix/gcroots/belay/previous)" "$old"
+  oracle web1 COMMITTED "$new" 2
+}
+# A commit whose boot loader cannot be installed, and that is undone.
+part_undo() {
+  ready undo --argstr bootloaderExtra 'exit 1'
+  trace "$TEST/undo.trace" deploy web1="$new"
+  is "undo: rolled back under the tracer" "$RC" 3
+  ledger "$old" "$new" "$TEST/undo.trace"
+  nothing_lost undo
+  ahead "undo: NEW is rooted before it is copied" '^rename .*gcroots/belay/next$' '^copy$'
+  in_order "undo: the profile goes back behind the confirmation" '^durable CONFIRMED' '^exec NEW boot' '^symlink /nix/var/nix/profiles/system.new' '^rename /nix/var/nix/profiles/system$' '^fsync /nix/var/nix/profiles$' '^exec OLD boot'
+  in_order "undo: the boot loader goes back before the confirmation is taken away" '^exec OLD boot' '^syncfs /boot' '^durable ROLLING_BACK'
+  ahead "undo: the confirmation is not taken away before that" '^exec OLD boot' '^durable ROLLING_BACK'
+  ahead "undo: the generation that was made goes last" '^exec OLD boot' "^unlink /nix/var/nix/profiles/system-$((gen + 1))-link"
+  in_order "undo: OLD is activated behind it" '^durable ROLLING_BACK' '^exec OLD test' '^durable ROLLED_BACK'
+  oracle web1 ROLLED_BACK "$old" "$gen"
+}
+# A trial boot, traced up to its reboot.
+part_trial() {
+  ready trial
+  STRATEGY=boot PLAN='"bootTimeout":40'
+  trace "$TEST/trial.trace" deploy web1="$new"
+  STRATEGY=live PLAN=''
+  is "trial: committed" "$RC" 0
+  ledger "$old" "$new" "$TEST/trial.trace"
+  nothing_lost trial
+  in_order "trial: the candidate's entry is flushed before the record" '^exec OLD boot' '^syncfs /boot' '^durable TRIAL_REBOOT'
+  in_order "trial: TRIAL_REBOOT is durable before the one-shot, that before the reboot" '^durable TRIAL_REBOOT' '^exec set-oneshot NEW' '^exec reboot'
+  ahead "trial: no one-shot before that" '^durable TRIAL_REBOOT' '^exec set-oneshot NEW'
+  ahead "trial: the unit for the next boot is there before the one-shot" '^rename .*wants/belay-guard.service' '^exec set-oneshot NEW'
+  oracle web1 COMMITTED "$new" $((gen + 1))
+}
+# A disk that lies: the rename of the record that says CONFIRMED does nothing and says that it did.
+part_lie() {
+  local keeper tracer
+  ready lie
+  on web1 sh -c 'mkdir -p /run/belay; rm -f /run/belay/point.hit; echo "before-CONFIRMED hold" > /run/belay/point'
+  fleet web1="$new"
+  belay_start deploy --fleet-json "$FLEET"
+  wait_for 120 on web1 test -e /run/belay/point.hit || not_ok "lie: gets as far as the confirmation"
+  keeper=$(pgrep --ns "$init" --nslist pid -f 'belay-agent keeper')
+  strace -q -e trace=renameat -e inject=renameat:retval=0:when=1 -e signal=none -o "$TEST/lie.trace" -p "$keeper" 2> /dev/null &
+  tracer=$!
+  wait_for 10 traced_by $tracer "$keeper" || bail "strace does not get hold of the keeper"
+  on web1 rm -f /run/belay/point.hit
+  belay_wait
+  kill $tracer 2> /dev/null; wait $tracer 2> /dev/null
+  check "lie: the record's rename was left out" grep -q 'INJECTED' "$TEST/lie.trace"
+  is "lie: not confirmed, rolled back" "$RC" 3
+  like "lie: the reason" "$OUT" 'reason: .*state reads back differently'
+  oracle web1 ROLLED_BACK "$old" "$gen"
+}
+
+# what is traced is slow
+SUCCESS_TIMEOUT=90 SWITCH_TIMEOUT=180 BELAY_LIMIT=400
 up web1 11
-init=$(< "$TB_STATE/web1/init.pid")
 EVENTS=$TEST/events
-
-# ---- a first deployment that is committed ---------------------------------------------------
-old=$(old_of web1) new=$(system web1 11 --argstr version b)
-trace "$TEST/good.trace" deploy web1="$new"
-is "good: deployed under the tracer" "$RC" 0
-ledger "$old" "$new" "$TEST/good.trace"
-nothing_lost good
-for s in PREPARED ARMED ACTIVATING CHECKING WAIT_CONFIRM CONFIRMED COMMITTING COMMITTED; do is_there "good: $s is made durable" "^durable $s$"; done
-ahead "good: OLD, NEW and agent are rooted before the record" '^rename .*/agent-1$' '^durable PREPARED'
-is_there "good: OLD is rooted" '^rename .*gcroots/belay/old-1$'
-is_there "good: NEW is rooted" '^rename .*gcroots/belay/new-1$'
-ahead "good: the record is durable before the keeper starts" '^durable PREPARED' '^exec keeper'
-ahead "good: the deadman is set before the activation" '^exec deadman' '^exec NEW test'
-ahead "good: ACTIVATING is durable before the activation" '^durable ACTIVATING' '^exec NEW test'
-ahead "good: CONFIRMED is durable before the deployer is told" '^durable CONFIRMED' '^answer OK'
-ahead "good: CONFIRMED is durable before the profile changes" '^durable CONFIRMED' '^rename /nix/var/nix/profiles/system'
-ahead "good: the unit for the next boot is there before the profile changes" '^rename .*wants/belay-guard.service' '^rename /nix/var/nix/profiles/system'
-ahead "good: the profile is durable before the boot loader" '^fsync /nix/var/nix/profiles$' '^exec NEW boot'
-in_order "good: boot loader, its flush, the record" '^exec NEW boot' '^syncfs /boot' '^durable COMMITTED'
-is "good: OLD stays rooted until the next commit" "$(on web1 readlink /nix/var/nix/gcroots/belay/previous)" "$old"
-oracle web1 COMMITTED "$new" 2
-
-# ---- a commit that is undone ------------------------------------------------------------------
-baseline web1
-old=$new bad=$(system web1 11 --argstr version c --argstr bootloaderExtra 'exit 1')
-trace "$TEST/undo.trace" deploy web1="$bad"
-is "undo: rolled back under the tracer" "$RC" 3
-ledger "$old" "$bad" "$TEST/undo.trace"
-nothing_lost undo
-ahead "undo: NEW is rooted before it is copied" '^rename .*gcroots/belay/next$' '^copy$'
-in_order "undo: the profile goes back behind the confirmation" '^durable CONFIRMED' '^exec NEW boot' '^symlink /nix/var/nix/profiles/system.new' '^rename /nix/var/nix/profiles/system$' '^fsync /nix/var/nix/profiles$' '^exec OLD boot'
-in_order "undo: the boot loader goes back before the confirmation is taken away" '^exec OLD boot' '^syncfs /boot' '^durable ROLLING_BACK'
-ahead "undo: the confirmation is not taken away before that" '^exec OLD boot' '^durable ROLLING_BACK'
-in_order "undo: the generation that was made goes last" '^exec OLD boot' '^syncfs /boot' '^unlink /nix/var/nix/profiles/system-3-link'
-in_order "undo: OLD is activated behind it" '^durable ROLLING_BACK' '^exec OLD test' '^durable ROLLED_BACK'
-oracle web1 ROLLED_BACK "$old" 2
-
-# ---- a trial boot, up to its reboot -------------------------------------------------------------
-trial=$(system web1 11 --argstr version d)
-STRATEGY=boot PLAN='"bootTimeout":40'
-trace "$TEST/trial.trace" deploy web1="$trial"
-is "trial: committed, and traced up to its reboot" "$RC" 0
-ledger "$old" "$trial" "$TEST/trial.trace"
-nothing_lost trial
-in_order "trial: the candidate's entry is flushed before the record" '^exec OLD boot' '^syncfs /boot' '^durable TRIAL_REBOOT'
-in_order "trial: TRIAL_REBOOT is durable before the one-shot, that before the reboot" '^durable TRIAL_REBOOT' '^exec set-oneshot NEW' '^exec reboot'
-ahead "trial: no one-shot before that" '^durable TRIAL_REBOOT' '^exec set-oneshot NEW'
-ahead "trial: the unit for the next boot is there before the one-shot" '^rename .*wants/belay-guard.service' '^exec set-oneshot NEW'
-oracle web1 COMMITTED "$trial" 3
-
-# ---- a disk that lies ---------------------------------------------------------------------------
-# The rename of the record that says CONFIRMED does nothing and says that it did.
-baseline web1
-STRATEGY=live PLAN=''
-bad=$(system web1 11 --argstr version e)
-on web1 sh -c 'mkdir -p /run/belay; rm -f /run/belay/point.hit; echo "before-CONFIRMED hold" > /run/belay/point'
-fleet web1="$bad"
-belay_start deploy --fleet-json "$FLEET"
-wait_for 40 on web1 test -e /run/belay/point.hit || not_ok "lie: gets as far as the confirmation"
-keeper=$(pgrep --ns "$(< "$TB_STATE/web1/init.pid")" --nslist pid -f 'belay-agent keeper')
-strace -q -e trace=renameat -e inject=renameat:retval=0:when=1 -e signal=none -o "$TEST/lie.trace" -p "$keeper" 2> /dev/null &
-tracer=$!
-wait_for 10 grep -q "^TracerPid:	$tracer$" "/proc/$keeper/status"
-on web1 rm -f /run/belay/point.hit
-belay_wait
-kill $tracer 2> /dev/null; wait $tracer 2> /dev/null
-check "lie: the record's rename was left out" grep -q 'INJECTED' "$TEST/lie.trace"
-is "lie: not confirmed, rolled back" "$RC" 3
-like "lie: the reason" "$OUT" 'reason: .*state reads back differently'
-oracle web1 ROLLED_BACK "$trial" 3
+[ $# -gt 0 ] || set -- good undo trial lie
+for part; do "part_$part"; done
 done_testing

@@ -72,6 +72,7 @@ row_last() {
   keeper=$(keeper_pid)
   strace -f -q -e trace=sync,reboot,open,openat -e inject=reboot:error=EPERM -e signal=none -o "$TEST/last.trace" -p "$keeper" 2> /dev/null &
   tracer=$!
+  wait_for 10 grep -q "^TracerPid:	$tracer$" "/proc/$keeper/status"
   kill -STOP "$(< "$init")"
   check "R5 reboot(2) does nothing: STUCK at last" wait_for 240 newer_is STUCK
   is "R4, R5: what is not written yet is written, then reboot(2), then sysrq" \
