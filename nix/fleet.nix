@@ -134,6 +134,7 @@ let
     };
     strategy = oneOf [ "auto" "live" "boot" "live+boot" "kexec" "unguarded-boot" ] // { default = "auto"; };
     reboot = oneOf [ "never" "allowed" ] // { default = "never"; };
+    rollbackReboot = oneOf [ "auto" "always" "never" ] // { default = "auto"; };
     bootTimeout = seconds 300;
     units = {
       default = readUnits "" { };

@@ -16,4 +16,10 @@ enum bl_txn_event bl_commit(struct bl_job *job);
 /* Profile back to the exact generation, loader to OLD, read back. Same results, never OK. */
 enum bl_txn_event bl_commit_undo(struct bl_job *job);
 
+/* Runs @system's installer, and flushes what it wrote. */
+int bl_commit_install_loader(struct bl_job *job, const char *system,
+			     struct bl_err *err) BL_MUST_CHECK;
+/* Whether profile and loader agree that @system would boot; BL_E_FAILED says what would. */
+int bl_commit_would_boot(const char *system, struct bl_err *err) BL_MUST_CHECK;
+
 #endif

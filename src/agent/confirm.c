@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "agent/confirm.h"
 
-#include "agent/serve.h"
+#include "agent/follow.h"
+#include "agent/start.h"
+#include "agent/talk.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/str.h"
@@ -202,7 +204,7 @@ int bl_confirm_main(uint64_t epoch)
 		if (bl_txn_open(epoch, &t, &err) < 0 || bl_txn_is_terminal(t.rec.state))
 			break;
 		if (i == 10)
-			bl_serve_recover();
+			bl_start_recover();
 		bl_sleep_ms(100);
 	}
 	if (keeper >= 0 && handshake(keeper, &err) < 0) {
@@ -211,5 +213,5 @@ int bl_confirm_main(uint64_t epoch)
 		if (send_msg(STDOUT_FILENO, BL_MSG_REFUSED, &kv, &err) < 0)
 			return 1;
 	}
-	return bl_serve_follow(epoch) < 0 ? 1 : 0;
+	return bl_follow(epoch) < 0 ? 1 : 0;
 }

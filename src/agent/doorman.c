@@ -28,6 +28,7 @@ struct guest {
 struct bl_doorman {
 	struct bl_job *job;
 	int listen_fd;
+	int64_t visit_ns; /* the youngest ssh connection that anybody came over */
 	struct guest guests[GUESTS_MAX];
 };
 
@@ -210,6 +211,9 @@ static void let_in(struct bl_doorman *d)
 		bl_log(BL_LOG_WARN, "refused: user %u at the socket", (unsigned)who.uid);
 		return;
 	}
+	int64_t began = 0;
+	if (bl_session_start(who.pid, &began, NULL) == 0 && began > d->visit_ns)
+		d->visit_ns = began;
 	struct guest *oldest = &d->guests[0];
 	for (size_t i = 0; i < GUESTS_MAX; i++) {
 		struct guest *g = &d->guests[i];
@@ -248,6 +252,11 @@ void bl_doorman_serve(struct bl_doorman *d, int wait_ms)
 	}
 	if (p[GUESTS_MAX].revents)
 		let_in(d);
+}
+
+bool bl_doorman_visited(const struct bl_doorman *d, int64_t since_ns)
+{
+	return d && d->visit_ns > since_ns;
 }
 
 bool bl_doorman_proof(const struct bl_doorman *d)

@@ -16,6 +16,8 @@ int bl_doorman_new(struct bl_job *job, struct bl_doorman **out,
 void bl_doorman_free(struct bl_doorman *d);
 /* Serves what is there, at most @wait_ms. NULL waits only. No client can make it block. */
 void bl_doorman_serve(struct bl_doorman *d, int wait_ms);
+/* Whether somebody came over an ssh connection that began after @since_ns, CLOCK_BOOTTIME. */
+bool bl_doorman_visited(const struct bl_doorman *d, int64_t since_ns);
 /* Whether a valid proof over a fresh session waits for bl_doorman_answer. */
 bool bl_doorman_proof(const struct bl_doorman *d);
 /*

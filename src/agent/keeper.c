@@ -107,7 +107,7 @@ static void give_time(uint64_t epoch, const char *system)
 	uint64_t before = bl_unit_restarts(system, epoch);
 	int64_t end = bl_now_boot_ns() +
 		      (2 * (int64_t)t.rec.commit_ms + 2 * (int64_t)t.rec.rollback_ms + 120000 +
-		       t.rec.activate_ms) * /* the hook behind it */
+		       BL_VISIT_MS + t.rec.activate_ms) * /* the hook behind it */
 			      BL_NS_PER_MS;
 	while (bl_now_boot_ns() < end && bl_unit_restarts(system, epoch) == before) {
 		BL_AUTO(bl_txn) now = { .dir_fd = -1 };

@@ -51,8 +51,7 @@ char *bl_loader_init_of(const char *options, size_t len)
 	return NULL;
 }
 
-/* The next line of *@text without blanks around it; false at the end. */
-static bool next_line(const char **text, const char **line, size_t *len)
+bool bl_loader_next_line(const char **text, const char **line, size_t *len)
 {
 	if (!**text)
 		return false;
@@ -70,8 +69,7 @@ static bool next_line(const char **text, const char **line, size_t *len)
 	return true;
 }
 
-/* The text behind the word @key and blanks, when @line begins with them. */
-static const char *value_of(const char *line, size_t len, const char *key, size_t *value_len)
+const char *bl_loader_value(const char *line, size_t len, const char *key, size_t *value_len)
 {
 	size_t n = strlen(key);
 	if (len <= n || strncasecmp(line, key, n) != 0 || (line[n] != ' ' && line[n] != '\t'))
@@ -87,9 +85,9 @@ char *bl_loader_conf_default(const char *loader_conf)
 	const char *line = NULL;
 	size_t len = 0;
 	char *found = NULL;
-	while (next_line(&loader_conf, &line, &len)) {
+	while (bl_loader_next_line(&loader_conf, &line, &len)) {
 		size_t n = 0;
-		const char *v = value_of(line, len, "default", &n);
+		const char *v = bl_loader_value(line, len, "default", &n);
 		if (v) {
 			free(found);
 			found = bl_xstrndup(v, n);
@@ -106,9 +104,9 @@ char *bl_loader_grub_default(const char *grub_cfg)
 	size_t entries = 0;
 	/* entry 0, or an entry by id as `set default=ID` names it */
 	bl_autofree char *id = NULL;
-	while (next_line(&grub_cfg, &line, &len)) {
+	while (bl_loader_next_line(&grub_cfg, &line, &len)) {
 		size_t n = 0;
-		const char *v = value_of(line, len, "set", &n);
+		const char *v = bl_loader_value(line, len, "set", &n);
 		if (v && !in_entry && bl_starts_with(v, "default=") && n > 8) {
 			bool quoted = n >= 10 && v[8] == '"' && v[n - 1] == '"';
 			bl_autofree char *word =
@@ -117,7 +115,7 @@ char *bl_loader_grub_default(const char *grub_cfg)
 			 * has */
 			bl_replace_str(&id, strcmp(word, "0") == 0 ? NULL : word);
 		}
-		if (value_of(line, len, "menuentry", &n)) {
+		if (bl_loader_value(line, len, "menuentry", &n)) {
 			bl_autofree char *head = bl_xstrndup(line, len);
 			bl_autofree char *want = id ? bl_xprintf("--id %s ", id) : NULL;
 			in_entry = want ? strstr(head, want) != NULL : entries == 0;
@@ -136,15 +134,15 @@ char *bl_loader_extlinux_default(const char *conf)
 	size_t len = 0;
 	bl_autofree char *want = NULL;
 	bool in_entry = false;
-	while (next_line(&conf, &line, &len)) {
+	while (bl_loader_next_line(&conf, &line, &len)) {
 		size_t n = 0;
-		const char *v = value_of(line, len, "DEFAULT", &n);
+		const char *v = bl_loader_value(line, len, "DEFAULT", &n);
 		if (v && !want)
 			want = bl_xstrndup(v, n);
-		v = value_of(line, len, "LABEL", &n);
+		v = bl_loader_value(line, len, "LABEL", &n);
 		if (v)
 			in_entry = want && strlen(want) == n && strncmp(v, want, n) == 0;
-		v = in_entry ? value_of(line, len, "APPEND", &n) : NULL;
+		v = in_entry ? bl_loader_value(line, len, "APPEND", &n) : NULL;
 		if (v)
 			return bl_loader_init_of(v, n);
 	}
@@ -164,9 +162,9 @@ static char *bls_system(const char *dir, const char *name)
 	const char *line = NULL;
 	const char *rest = text ? text : "";
 	size_t len = 0;
-	while (next_line(&rest, &line, &len)) {
+	while (bl_loader_next_line(&rest, &line, &len)) {
 		size_t n = 0;
-		const char *v = value_of(line, len, "options", &n);
+		const char *v = bl_loader_value(line, len, "options", &n);
 		char *top = v ? bl_loader_init_of(v, n) : NULL;
 		if (top)
 			return top;
@@ -268,6 +266,7 @@ static char *bls_id(const char *file)
 	return bl_xstrdup(file);
 }
 
+/* The name of the file of an entry that starts @system. */
 static char *bls_entry_of(const char *dir, const char *system)
 {
 	bl_autofree char *path = bl_xprintf("%s/loader/entries", dir);
@@ -279,7 +278,7 @@ static char *bls_entry_of(const char *dir, const char *system)
 		bl_autofree char *name = bl_xprintf("loader/entries/%s", e->d_name);
 		bl_autofree char *is = bls_system(dir, name);
 		if (is && strcmp(is, system) == 0)
-			found = bls_id(e->d_name);
+			found = bl_xstrdup(e->d_name);
 	}
 	if (d)
 		closedir(d);
@@ -306,11 +305,11 @@ char *bl_loader_grub_entry(const char *grub_cfg, const char *system)
 	size_t next[GRUB_DEPTH + 1] = { 0 };
 	bool counts[GRUB_DEPTH] = { false };
 	size_t depth = 0;
-	while (next_line(&grub_cfg, &line, &len)) {
+	while (bl_loader_next_line(&grub_cfg, &line, &len)) {
 		size_t n = 0;
 		bool opens = len > 0 && line[len - 1] == '{';
-		bool entry = value_of(line, len, "menuentry", &n) ||
-			     value_of(line, len, "submenu", &n);
+		bool entry = bl_loader_value(line, len, "menuentry", &n) ||
+			     bl_loader_value(line, len, "submenu", &n);
 		bl_autofree char *init =
 			depth > 0 && line[0] != '#' ? bl_loader_init_of(line, len) : NULL;
 		if (init && strcmp(init, system) == 0)
@@ -335,9 +334,10 @@ char *bl_loader_entry_of(const char *system, struct bl_err *err)
 	const char *dir = bl_loader_dir(&loader);
 	char *found = NULL;
 	if (loader == BL_LOADER_BLS) {
-		found = bls_entry_of(dir, system);
+		bl_autofree char *file = bls_entry_of(dir, system);
+		found = file ? bls_id(file) : NULL;
 	} else if (loader == BL_LOADER_GRUB) {
-		bl_autofree char *cfg = read_conf(dir, "grub/grub.cfg");
+		bl_autofree char *cfg = bl_loader_text(loader, dir, system);
 		found = cfg ? bl_loader_grub_entry(cfg, system) : NULL;
 	}
 	if (!found)
@@ -372,10 +372,10 @@ int bl_loader_default(enum bl_loader *out_loader, char **out_default, struct bl_
 		if (!top)
 			return -1;
 	} else if (*out_loader == BL_LOADER_GRUB) {
-		bl_autofree char *conf = read_conf(dir, "grub/grub.cfg");
+		bl_autofree char *conf = bl_loader_text(*out_loader, dir, NULL);
 		top = bl_loader_grub_default(conf ? conf : "");
 	} else if (*out_loader == BL_LOADER_EXTLINUX) {
-		bl_autofree char *conf = read_conf(dir, "extlinux/extlinux.conf");
+		bl_autofree char *conf = bl_loader_text(*out_loader, dir, NULL);
 		top = bl_loader_extlinux_default(conf ? conf : "");
 	} else {
 		*out_default = bl_xstrdup("");
@@ -390,6 +390,17 @@ int bl_loader_default(enum bl_loader *out_loader, char **out_default, struct bl_
 		return bl_err_set(err, BL_E_INPUT, "%s", instead);
 	*out_default = BL_STEAL(top);
 	return 0;
+}
+
+char *bl_loader_text(enum bl_loader loader, const char *dir, const char *system)
+{
+	if (loader == BL_LOADER_GRUB)
+		return read_conf(dir, "grub/grub.cfg");
+	if (loader == BL_LOADER_EXTLINUX)
+		return read_conf(dir, "extlinux/extlinux.conf");
+	bl_autofree char *file = bls_entry_of(dir, system);
+	bl_autofree char *name = file ? bl_xprintf("loader/entries/%s", file) : NULL;
+	return name ? read_conf(dir, name) : NULL;
 }
 
 int bl_loader_sync(struct bl_err *err)

@@ -23,6 +23,11 @@ char *bl_loader_conf_default(const char *loader_conf); /* the entry's file name 
 char *bl_loader_grub_default(const char *grub_cfg);
 char *bl_loader_extlinux_default(const char *conf);
 
+/* The next line of *@text without blanks around it; false at the end. */
+bool bl_loader_next_line(const char **text, const char **line, size_t *len);
+/* The text behind the word @key and blanks, when @line begins with them; NULL: it does not. */
+const char *bl_loader_value(const char *line, size_t len, const char *key, size_t *value_len);
+
 /*
  * Finds the loader below /boot or the EFI system partition and the toplevel of its default.
  * @out_default is a new string, "" when there is no loader we can read (containers, other
@@ -43,6 +48,9 @@ char *bl_loader_grub_entry(const char *grub_cfg, const char *system);
 char *bl_loader_oneshot(void);
 /* Where the loader's files are ("/boot"); NULL without a loader. */
 const char *bl_loader_dir(enum bl_loader *out);
+/* The file that describes an entry of @system, or the one of all entries; a new string or NULL.
+ */
+char *bl_loader_text(enum bl_loader loader, const char *dir, const char *system);
 
 /* Flushes the file systems that hold the loader's files. */
 int bl_loader_sync(struct bl_err *err) BL_MUST_CHECK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "agent/preflight.h"
 
+#include "agent/bootfiles.h"
 #include "agent/confirm.h"
 #include "agent/coverage.h"
 #include "agent/rollback.h"
@@ -246,9 +247,15 @@ static bool intact(const struct bl_preflight *p, struct asked *a)
 	int status = answer(a, &said);
 	bool ok = status <= 0;
 	bl_autofree char *text =
-		ok ? bl_xstrdup(status < 0 ? "too large to be read through"
-					   : "its files are as they were built")
-		   : bl_xprintf("files were changed or lost: %s", bl_buf_str(&said));
+		bl_xprintf("files were changed or lost: %s", bl_buf_str(&said));
+	if (status < 0) {
+		p->items.put(p->items.ctx, "files", BL_ITEM_WARNING,
+			     "what came is too large to be read through in time",
+			     "nix-store --verify-path shows whether it is whole");
+		return true;
+	}
+	if (ok)
+		bl_replace_str(&text, "its files are as they were built");
 	return say(
 		p, "files", ok,
 		"repair them on the host: nix-store --repair-path, or nix-store --delete and deploy again",
@@ -276,9 +283,13 @@ bool bl_preflight_drifted(const struct bl_facts *f)
 static bool drift(const struct bl_preflight *p)
 {
 	const struct bl_facts *f = p->facts;
+	struct bl_err err = { 0 };
 	if (f->loader_problem[0])
 		return say(p, "boot default", false, "take that away, then deploy again",
 			   f->loader_problem);
+	/* what a rollback by reboot would start */
+	if (bl_bootfiles_check(bl_facts_default(f), false, NULL, NULL, &err) < 0)
+		return say(p, "boot default", false, "do that, then deploy again", err.msg);
 	if (!bl_preflight_drifted(f) || p->force_drift) {
 		bl_autofree char *starts =
 			bl_xprintf("%s starts %s", bl_loader_name(f->loader), f->boot_default);

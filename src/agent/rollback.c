@@ -6,6 +6,7 @@
 #include "agent/point.h"
 #include "agent/reboot.h"
 #include "agent/trial.h"
+#include "agent/unit.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -117,8 +118,8 @@ static bool verify(struct bl_job *job)
 }
 
 /*
- * Units, and addresses that others may have taken over meanwhile, are no reason to reboot a
- * machine that is back and reachable; they are told.
+ * Units, the resolver, and addresses that others may have taken over meanwhile are no reason to
+ * reboot a machine that is back and reachable; they are told.
  */
 static void tell_units(struct bl_job *job)
 {
@@ -128,8 +129,11 @@ static void tell_units(struct bl_job *job)
 		return;
 	bl_autofree char *gone = bl_strv_missing(&job->before.addresses, &now.addresses);
 	bl_autofree char *more = bl_strv_missing(&now.failed, &job->before.failed);
+	bl_autofree char *resolver = bl_strv_missing(&job->before.resolver, &now.resolver);
 	if (gone)
 		bl_txn_remark(&job->txn, "addresses missing that were there before: %s", gone);
+	if (resolver)
+		bl_txn_remark(&job->txn, "/etc/resolv.conf is not as it was before");
 	if (more)
 		bl_txn_remark(&job->txn, "failed units that were not failed before: %s", more);
 }
@@ -231,6 +235,8 @@ enum bl_txn_event bl_rollback(struct bl_job *job)
 	/* what OLD's kernel and stage 1 set up cannot be had by switching */
 	if (booted_new(job))
 		return bl_rollback_reboot(job, BL_REBOOT_NORMAL);
+	/* this way reloads systemd, which is not to take the next boot's unit into this one */
+	bl_unit_guard_remove();
 	for (int attempt = 0; attempt < 2; attempt++) {
 		if (attempt == 1 && job->have_before) {
 			bl_job_say(job, "putting units, addresses and routes back by hand");
@@ -257,10 +263,7 @@ enum bl_txn_event bl_rollback(struct bl_job *job)
 
 static bool default_is_old(struct bl_job *job)
 {
-	BL_AUTO(bl_facts) f = { 0 };
-	const char *old = job->txn.rec.system_old;
-	if (bl_facts_read(&f, NULL) == 0 && !f.loader_problem[0] &&
-	    strcmp(bl_facts_default(&f), old) == 0 && strcmp(f.profile, old) == 0)
+	if (bl_commit_would_boot(job->txn.rec.system_old, NULL) == 0)
 		return true;
 	/* without a journal nobody knows whose the default is: it is not ours to move */
 	return !job->txn.broken && bl_commit_undo(job) == BL_EV_COMMIT_UNDONE;
@@ -282,6 +285,10 @@ enum bl_txn_event bl_rollback_reboot(struct bl_job *job, enum bl_reboot how)
 	if (bl_txn_save(&job->txn, true, NULL) < 0)
 		bl_log(BL_LOG_ERR, "the reboot could not be recorded");
 	bl_job_say(job, "rebooting into %s", r->system_old);
+	/* there it ends without anybody asking; a deployer's own look does it too */
+	struct bl_err err = { 0 };
+	if (!bl_unit_guard_in(r->system_old) && bl_unit_guard_install(r, &err) < 0)
+		bl_log(BL_LOG_WARN, "%s", err.msg);
 	bl_reboot(job, how);
 	/* R6, the last rung: where it leads nowhere either, the host needs a person */
 	job->starve = true;

@@ -2,6 +2,7 @@
 #include "agent/snapshot.h"
 
 #include "agent/system.h"
+#include "base/crc32c.h"
 #include "base/file.h"
 #include "base/kv.h"
 #include "base/log.h"
@@ -161,6 +162,8 @@ int bl_snapshot_take(const char *system, const char *sshd, struct bl_snapshot *o
 	bl_routes_v4(v4 ? v4 : "", &s.routes);
 	bl_routes_v6(v6 ? v6 : "", &s.routes);
 	take_addresses(local, &s);
+	bl_autofree char *resolver = bl_slurp("/etc/resolv.conf", SNAPSHOT_MAX);
+	bl_strv_addf(&s.resolver, "%08x", resolver ? bl_crc32c(resolver, strlen(resolver)) : 0);
 	if (sshd[0])
 		bl_strv_add(&s.sshd, sshd);
 	*out = s;
@@ -176,6 +179,7 @@ static const struct {
 	{ "address", offsetof(struct bl_snapshot, addresses) },
 	{ "own", offsetof(struct bl_snapshot, own) },
 	{ "route", offsetof(struct bl_snapshot, routes) },
+	{ "resolver", offsetof(struct bl_snapshot, resolver) },
 	{ "sshd", offsetof(struct bl_snapshot, sshd) },
 	{ "active", offsetof(struct bl_snapshot, active) },
 	{ "restore", offsetof(struct bl_snapshot, restore) },
@@ -218,6 +222,7 @@ void bl_snapshot_free(struct bl_snapshot *s)
 	bl_strv_free(&s->addresses);
 	bl_strv_free(&s->own);
 	bl_strv_free(&s->routes);
+	bl_strv_free(&s->resolver);
 	bl_strv_free(&s->sshd);
 	bl_strv_free(&s->active);
 	bl_strv_free(&s->restore);

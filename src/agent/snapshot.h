@@ -11,6 +11,7 @@ struct bl_snapshot {
 	struct bl_strv addresses; /* "eth0 10.0.0.1", on interfaces that lead to others */
 	struct bl_strv own;       /* of these, the one that the deployer came in on */
 	struct bl_strv routes;    /* default routes, "eth0 0100000a" */
+	struct bl_strv resolver;  /* one, the checksum of resolv.conf */
 	struct bl_strv sshd;      /* one, "address port", or none: where sshd answered */
 	/* to put it back by hand where OLD's own activation did not */
 	struct bl_strv active;  /* units that were up */

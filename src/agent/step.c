@@ -7,6 +7,7 @@
 #include "agent/point.h"
 #include "agent/reboot.h"
 #include "agent/rollback.h"
+#include "agent/strategy.h"
 #include "agent/trial.h"
 #include "agent/unit.h"
 #include "base/clock.h"
@@ -23,6 +24,7 @@
 #define SWITCH_LOCK "/run/nixos/switch-to-configuration.lock"
 #define OUTPUT_MAX  (64UL * 1024 * 1024)
 #define UNITS_MS    2000
+#define ROUTES_MS   10000 /* networks need a moment to settle */
 
 /* What the last activation printed, for its judge. */
 static char *read_output(struct bl_keeper *k, off_t from)
@@ -229,12 +231,49 @@ static void do_trial_check(struct bl_keeper *k)
 	bl_keeper_move(k, e);
 }
 
+/*
+ * A default route that is gone, with a LAN that still works, is not seen by a deployer in that
+ * LAN. The configuration may want it so; where NEW left that alone, it does not.
+ */
+static bool routes_as_before(struct bl_keeper *k)
+{
+	const struct bl_record *r = &k->job.txn.rec;
+	int64_t end = bl_now_boot_ns() + ROUTES_MS * BL_NS_PER_MS;
+	bl_autofree char *changed = bl_network_difference(r->system_old, r->system_new);
+	for (;;) {
+		BL_AUTO(bl_snapshot) now = { 0 };
+		if (!k->job.have_before ||
+		    bl_snapshot_take(r->system_old, r->sshd, &now, NULL) < 0)
+			return true;
+		bl_autofree char *gone = bl_strv_missing(&k->job.before.routes, &now.routes);
+		if (!gone)
+			return true;
+		if (changed) {
+			bl_txn_remark(&k->job.txn, "default route gone: %s", gone);
+			return true;
+		}
+		if (bl_now_boot_ns() > end || k->job.abort) {
+			bl_txn_reason(&k->job.txn,
+				      "default route gone, without a change of the network's "
+				      "configuration: %s",
+				      gone);
+			return false;
+		}
+		for (int ms = 0; ms < 500; ms += 10)
+			bl_keeper_tick(k);
+	}
+}
+
 static void do_check(struct bl_keeper *k)
 {
 	struct bl_record *r = &k->job.txn.rec;
 	if (!bl_job_runs(r->system_new)) {
 		bl_txn_reason(&k->job.txn,
 			      "after the activation the new system is not the running one");
+		bl_keeper_move(k, BL_EV_FAIL);
+		return;
+	}
+	if (!routes_as_before(k)) {
 		bl_keeper_move(k, BL_EV_FAIL);
 		return;
 	}
@@ -272,6 +311,18 @@ static enum bl_txn_event watch(struct bl_keeper *k)
 	return judge_units(k);
 }
 
+/*
+ * Until the confirmation a crash needs nobody: OLD boots. From its record on something has to
+ * look at profile and loader, so the unit is there just before that. Not sooner: a reload of
+ * systemd would take it in during this boot.
+ */
+static void guard_next_boot(struct bl_keeper *k)
+{
+	struct bl_err err = { 0 };
+	if (bl_unit_guard_install(&k->job.txn.rec, &err) < 0)
+		bl_log(BL_LOG_WARN, "%s; after a crash the next contact ends it", err.msg);
+}
+
 /* The vote is in. Late failures of units are to be seen before it counts. */
 static void count_vote(struct bl_keeper *k)
 {
@@ -281,6 +332,8 @@ static void count_vote(struct bl_keeper *k)
 	enum bl_txn_event e = judge(k, r->deadline_boot_ns);
 	if (e == BL_EV_CHECKS_OK)
 		e = provisional ? BL_EV_TRIAL : BL_EV_CONFIRM;
+	if (e == BL_EV_CONFIRM)
+		guard_next_boot(k);
 	bl_keeper_move(k, e);
 	bool accepted = r->state == BL_TXN_CONFIRMED || r->state == BL_TXN_TRIAL_INSTALLED;
 	bl_doorman_answer(k->doorman, accepted, provisional, r->reason);
@@ -306,6 +359,7 @@ static void do_wait(struct bl_keeper *k)
 				      "nobody confirmed over a fresh connection within %u s%s",
 				      (trial ? k->job.plan.boot_ms : r->confirm_ms) / 1000,
 				      trial ? " of the trial boot" : "");
+			k->unconfirmed = !trial;
 			bl_keeper_move(k, BL_EV_DEADLINE);
 		} else if (bl_doorman_proof(k->doorman)) {
 			count_vote(k);
@@ -313,6 +367,42 @@ static void do_wait(struct bl_keeper *k)
 	}
 	/* our own switch-to-configuration needs it */
 	bl_closep(&k->switch_lock);
+}
+
+/*
+ * NEW was unreachable, and what it changed may be left behind by a switch back: a route, a
+ * filter, an MTU. So OLD has to be reached too, by anybody, or a reboot clears the rest.
+ */
+static bool reached_again(struct bl_keeper *k)
+{
+	const struct bl_record *r = &k->job.txn.rec;
+	int64_t back = bl_now_boot_ns();
+	int64_t end = back + bl_point_ms("visit_ms", BL_VISIT_MS) * BL_NS_PER_MS;
+	if (!k->unconfirmed || k->job.plan.rollback_reboot == BL_RB_REBOOT_NEVER)
+		return true;
+	if (k->job.plan.rollback_reboot == BL_RB_REBOOT_AUTO) {
+		bl_autofree char *network = bl_network_difference(r->system_old, r->system_new);
+		if (!network)
+			return true;
+	}
+	while (bl_now_boot_ns() < end) {
+		if (bl_doorman_visited(k->doorman, back))
+			return true;
+		bl_keeper_tick(k);
+	}
+	bl_txn_remark(&k->job.txn, "nobody reached the old system either");
+	return false;
+}
+
+static enum bl_txn_event roll_back(struct bl_keeper *k)
+{
+	bl_checks_free(BL_STEAL(k->checks));
+	enum bl_txn_event e = bl_rollback(&k->job);
+	if (e == BL_EV_OLD_RUNS && !reached_again(k))
+		e = bl_rollback_reboot(&k->job, BL_REBOOT_NORMAL);
+	if (e == BL_EV_OLD_RUNS)
+		bl_post_rollback(k);
+	return e;
 }
 
 static void arm_unguarded(struct bl_keeper *k)
@@ -370,17 +460,6 @@ static void do_trial_reboot(struct bl_keeper *k)
 	bl_keeper_move(k, BL_EV_FAIL);
 }
 
-/*
- * Until the confirmation a crash needs nobody: OLD boots. From here on something has to look at
- * profile and loader. Not before: a reload of systemd would take the unit in during this boot.
- */
-static void guard_next_boot(struct bl_keeper *k)
-{
-	struct bl_err err = { 0 };
-	if (bl_unit_guard_install(&k->job.txn.rec, &err) < 0)
-		bl_log(BL_LOG_WARN, "%s; after a crash the next contact ends it", err.msg);
-}
-
 void bl_step(struct bl_keeper *k)
 {
 	struct bl_record *r = &k->job.txn.rec;
@@ -414,22 +493,12 @@ void bl_step(struct bl_keeper *k)
 		guard_next_boot(k);
 		bl_keeper_move(k, BL_EV_COMMIT);
 		return;
-	case BL_TXN_COMMITTING: {
-		enum bl_txn_event e = bl_commit(&k->job);
-		/* the rollback reloads systemd, which is not to see it */
-		if (e != BL_EV_COMMIT_OK)
-			bl_unit_guard_remove();
-		bl_keeper_move(k, e);
+	case BL_TXN_COMMITTING:
+		bl_keeper_move(k, bl_commit(&k->job));
 		return;
-	}
-	case BL_TXN_ROLLING_BACK: {
-		bl_checks_free(BL_STEAL(k->checks));
-		enum bl_txn_event e = bl_rollback(&k->job);
-		if (e == BL_EV_OLD_RUNS)
-			bl_post_rollback(k);
-		bl_keeper_move(k, e);
+	case BL_TXN_ROLLING_BACK:
+		bl_keeper_move(k, roll_back(k));
 		return;
-	}
 	case BL_TXN_NONE:
 	case BL_TXN_COMMITTED:
 	case BL_TXN_ROLLED_BACK:

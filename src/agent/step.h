@@ -11,6 +11,9 @@
 #include "agent/keeper.h"
 #include "agent/watchdog.h"
 
+/* How long OLD may wait for somebody to reach it, after a rollback from an unreachable NEW. */
+#define BL_VISIT_MS 60000
+
 struct bl_keeper {
 	struct bl_job job;
 	struct bl_doorman *doorman;
@@ -20,6 +23,7 @@ struct bl_keeper {
 			  */
 	enum bl_keeper_role role;
 	bool after_boot;
+	bool unconfirmed; /* live, and nobody came in time */
 	int64_t pinged_ns;
 	int64_t units_ns;
 	bool units_told;

@@ -4,7 +4,6 @@
 #include "base/file.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,7 +28,7 @@ static const char *const network_parts[] = {
 	"etc/systemd/network", "etc/NetworkManager",      "etc/dhcpcd.conf",
 	"etc/wpa_supplicant",  "etc/wpa_supplicant.conf", "etc/ssh/sshd_config",
 	"etc/resolv.conf",     "etc/resolvconf.conf",     "etc/systemd/resolved.conf",
-	"etc/hosts",           "etc/nftables.conf",
+	"etc/hosts",           "etc/nftables.conf",       "etc/sysctl.d",
 };
 
 #define NETWORK_DEPTH 3
@@ -41,22 +40,6 @@ static const char *const network_units[] = {
 	"firewall",         "nftables",   "sshd",      "iwd",
 	"systemd-resolved", "resolvconf",
 };
-
-static bool same_content(const char *a, const char *b)
-{
-	bl_autofd int fa = open(a, O_RDONLY | O_CLOEXEC);
-	bl_autofd int fb = open(b, O_RDONLY | O_CLOEXEC);
-	static char left[65536];
-	static char right[65536];
-	for (;;) {
-		ssize_t n = fa < 0 ? -1 : read(fa, left, sizeof(left));
-		ssize_t m = fb < 0 ? -1 : read(fb, right, sizeof(right));
-		if (n < 0 || n != m || memcmp(left, right, (size_t)n) != 0)
-			return false;
-		if (n == 0)
-			return true;
-	}
-}
 
 static bool same_path(const char *a, const char *b, int depth);
 
@@ -103,7 +86,7 @@ static bool same_path(const char *a, const char *b, int depth)
 	if (S_ISDIR(sa.st_mode) && S_ISDIR(sb.st_mode))
 		return depth > 0 && same_folder(ra, rb, depth);
 	return S_ISREG(sa.st_mode) && S_ISREG(sb.st_mode) && sa.st_size == sb.st_size &&
-	       same_content(ra, rb);
+	       bl_same_content(ra, rb, NULL, NULL);
 }
 
 static bool same_part(const char *a, const char *b, const char *part, int depth)

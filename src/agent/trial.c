@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "agent/trial.h"
 
-#include "agent/activation.h"
+#include "agent/bootfiles.h"
+#include "agent/commit.h"
 #include "agent/point.h"
+#include "agent/profile.h"
 #include "agent/unit.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,13 +20,10 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-/* Only word characters: GRUB's generator passes over other names. */
-#define PROFILES  BL_PROFILE_DIR "/system-profiles"
-#define CANDIDATE "belaytrial"
-#define UNSAFE    BL_AGENT_DIR "/not-trial-safe"
-#define EFI_VARS  "/sys/firmware/efi/efivars"
-#define FEATURES  EFI_VARS "/LoaderFeatures-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
-#define TOOL_MS   30000
+#define UNSAFE   BL_AGENT_DIR "/not-trial-safe"
+#define EFI_VARS "/sys/firmware/efi/efivars"
+#define FEATURES EFI_VARS "/LoaderFeatures-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+#define TOOL_MS  30000
 
 /* Bit 3 of LoaderFeatures: it takes a one-shot entry (systemd's loader interface). */
 static bool takes_oneshot(void)
@@ -168,53 +166,16 @@ static int run_tool(struct bl_job *job, const char *name, const char *const *arg
 }
 
 /* OLD's own installer lists all profiles and makes OLD the default. */
-static int install_old_loader(struct bl_job *job, struct bl_err *err)
-{
-	const struct bl_record *r = &job->txn.rec;
-	struct bl_stc stc = {
-		.system = r->system_old,
-		.action = "boot",
-		.tools_system = r->system_old,
-		.no_check = true,
-		.log_fd = job->log_fd,
-		.limit_ms = r->commit_ms,
-		.tick = job->tick,
-		.ctx = job->ctx,
-	};
-	int status = bl_stc_run(&stc);
-	if (status != 0)
-		return bl_err_set(err, BL_E_FAILED,
-				  "installing the boot loader failed (status %d)", status);
-	return bl_loader_sync(err);
-}
-
-static int default_is_old(const struct bl_job *job, struct bl_err *err)
-{
-	BL_AUTO(bl_facts) f = { 0 };
-	const char *old = job->txn.rec.system_old;
-	if (bl_facts_read(&f, err) < 0)
-		return -1;
-	if (f.loader_problem[0])
-		return bl_err_set(err, BL_E_FAILED, "%s", f.loader_problem);
-	if (strcmp(f.profile, old) != 0 || strcmp(bl_facts_default(&f), old) != 0)
-		return bl_err_set(err, BL_E_FAILED, "read back, %s would boot and not %s",
-				  bl_facts_default(&f), old);
-	return 0;
-}
-
 static int install_candidate(struct bl_job *job, struct bl_err *err)
 {
 	const struct bl_record *r = &job->txn.rec;
-	static const char profile[] = PROFILES "/" CANDIDATE;
-	const char *const args[] = { "--profile", profile, "--set", r->system_new, NULL };
-	if (bl_mkdirs(PROFILES, 0755, err) < 0 ||
-	    run_tool(job, "nix-env", args, r->commit_ms, err) < 0)
+	if (bl_profile_set_beside(job, BL_PROFILE_CANDIDATE, r->system_new, err) < 0)
 		return -1;
 	bl_point("trial-candidate");
-	if (install_old_loader(job, err) < 0)
+	if (bl_commit_install_loader(job, r->system_old, err) < 0)
 		return -1;
 	bl_autofree char *entry = bl_loader_entry_of(r->system_new, err);
-	return entry ? 0 : -1;
+	return entry ? bl_bootfiles_check(r->system_new, true, job->tick, job->ctx, err) : -1;
 }
 
 int bl_trial_install(struct bl_job *job, struct bl_err *err)
@@ -226,7 +187,7 @@ int bl_trial_install(struct bl_job *job, struct bl_err *err)
 	if (job->plan.strategy != BL_STRATEGY_KEXEC && install_candidate(job, err) < 0)
 		return -1;
 	bl_point("trial-installed");
-	return default_is_old(job, err);
+	return bl_commit_would_boot(r->system_old, err);
 }
 
 /* --- the one-shot --- */
@@ -316,24 +277,6 @@ bool bl_trial_cleared(const struct bl_job *job)
 	return false;
 }
 
-bool bl_trial_drop_candidate(void)
-{
-	DIR *d = opendir(PROFILES);
-	bool any = false;
-	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
-		/* "belaytrial" and its generations "belaytrial-1-link" */
-		const char *rest = e->d_name + strlen(CANDIDATE);
-		if (!bl_starts_with(e->d_name, CANDIDATE) || (*rest && *rest != '-'))
-			continue;
-		any = true;
-		if (unlinkat(dirfd(d), e->d_name, 0) < 0)
-			bl_log(BL_LOG_WARN, "%s: %s", e->d_name, strerror(errno));
-	}
-	if (d)
-		closedir(d);
-	return any;
-}
-
 void bl_trial_leave(struct bl_job *job)
 {
 	struct bl_err err = { 0 };
@@ -344,8 +287,9 @@ void bl_trial_leave(struct bl_job *job)
 	}
 	clear_oneshot(job);
 	/* in NEW its entry stays until OLD runs again: OLD's installer is OLD's business */
-	if (bl_job_runs(job->txn.rec.system_old) && bl_trial_drop_candidate() &&
-	    install_old_loader(job, &err) < 0)
+	if (bl_job_runs(job->txn.rec.system_old) &&
+	    bl_profile_drop_beside(BL_PROFILE_CANDIDATE) &&
+	    bl_commit_install_loader(job, job->txn.rec.system_old, &err) < 0)
 		bl_txn_remark(&job->txn,
 			      "the entry of the trial boot is left in the boot menu: %s",
 			      err.msg);

@@ -31,7 +31,5 @@ int bl_trial_arm(struct bl_job *job, struct bl_err *err) BL_MUST_CHECK;
 bool bl_trial_cleared(const struct bl_job *job);
 /* Takes one-shot and candidate away again; nothing happens where there are none. */
 void bl_trial_leave(struct bl_job *job);
-/* The candidate's profile alone: before NEW's own installer makes it an ordinary generation. */
-bool bl_trial_drop_candidate(void);
 
 #endif

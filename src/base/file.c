@@ -91,6 +91,16 @@ int bl_write_file_at(int dir_fd, const char *name, mode_t mode, const void *data
 	return 0;
 }
 
+/* A new folder is there after a crash once the one above it was flushed. */
+static int sync_above(const char *path, struct bl_err *err)
+{
+	const char *slash = strrchr(path, '/');
+	bl_autofree char *above = !slash          ? bl_xstrdup(".")
+				  : slash == path ? bl_xstrdup("/")
+						  : bl_xstrndup(path, (size_t)(slash - path));
+	return bl_sync_dir(above, err);
+}
+
 int bl_mkdirs(const char *path, mode_t mode, struct bl_err *err)
 {
 	bl_autofree char *copy = bl_xstrdup(path);
@@ -100,8 +110,12 @@ int bl_mkdirs(const char *path, mode_t mode, struct bl_err *err)
 		char c = *p;
 		*p = '\0';
 		struct stat st;
-		if (mkdir(copy, mode) < 0 && errno != EEXIST)
+		if (mkdir(copy, mode) == 0) {
+			if (sync_above(copy, err) < 0)
+				return -1;
+		} else if (errno != EEXIST) {
 			return bl_err_sys(err, errno, "make folder %s", copy);
+		}
 		if (!c && (stat(copy, &st) < 0 || !S_ISDIR(st.st_mode)))
 			return bl_err_sys(err, ENOTDIR, "make folder %s", copy);
 		*p = c;
@@ -131,6 +145,24 @@ char *bl_readlink(const char *path)
 char *bl_realpath(const char *path)
 {
 	return realpath(path, NULL);
+}
+
+bool bl_same_content(const char *a, const char *b, void (*tick)(void *ctx), void *ctx)
+{
+	static char left[65536];
+	static char right[sizeof(left)];
+	bl_autofd int fa = open(a, O_RDONLY | O_CLOEXEC);
+	bl_autofd int fb = open(b, O_RDONLY | O_CLOEXEC);
+	for (unsigned i = 1;; i++) {
+		ssize_t n = fa < 0 ? -1 : read(fa, left, sizeof(left));
+		ssize_t m = fb < 0 ? -1 : read(fb, right, sizeof(right));
+		if (n < 0 || n != m || memcmp(left, right, (size_t)n) != 0)
+			return false;
+		if (n == 0)
+			return true;
+		if (tick && i % 256 == 0)
+			tick(ctx);
+	}
 }
 
 int bl_symlink_replace(const char *target, const char *path, struct bl_err *err)

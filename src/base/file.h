@@ -25,7 +25,7 @@ int bl_write_all(int fd, const void *data, size_t len, struct bl_err *err) BL_MU
  */
 int bl_write_file_at(int dir_fd, const char *name, mode_t mode, const void *data, size_t len,
 		     struct bl_err *err) BL_MUST_CHECK;
-/* Makes @path and its parents with @mode; a folder that is there is fine. */
+/* Makes @path and its parents with @mode, each durably; a folder that is there is fine. */
 int bl_mkdirs(const char *path, mode_t mode, struct bl_err *err) BL_MUST_CHECK;
 /* Opens a folder for openat(). */
 int bl_open_dir(const char *path, int *out_fd, struct bl_err *err) BL_MUST_CHECK;
@@ -33,6 +33,10 @@ int bl_open_dir(const char *path, int *out_fd, struct bl_err *err) BL_MUST_CHECK
 char *bl_readlink(const char *path);
 /* What @path is in the end, all links followed, or NULL. */
 char *bl_realpath(const char *path);
+/*
+ * Whether both files can be read and hold the same. @tick (NULL: none) is called every 16 MiB.
+ */
+bool bl_same_content(const char *a, const char *b, void (*tick)(void *ctx), void *ctx);
 /* Puts a symbolic link at @path in one step, replacing what was there. */
 int bl_symlink_replace(const char *target, const char *path, struct bl_err *err) BL_MUST_CHECK;
 /* fsync of the folder that holds the file. */

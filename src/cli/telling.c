@@ -60,11 +60,12 @@ static void on_note(void *ctx, size_t i, const char *text)
 	record(t, i, "belay", text);
 }
 
-static int on_starting(void *ctx, size_t i, const char *system_old,
+static int on_starting(void *ctx, size_t i, const char *system_old, uint64_t epoch,
 		       const uint8_t key[BL_KEY_LEN], struct bl_err *err)
 {
 	struct bl_telling *t = ctx;
-	if (bl_history_host_started(t->history, t->run, name_of(t, i), system_old, 0, err) < 0)
+	if (bl_history_host_started(t->history, t->run, name_of(t, i), system_old, epoch, err) <
+	    0)
 		return -1;
 	return bl_history_key_save(t->history, t->run, name_of(t, i), key, BL_KEY_LEN, err);
 }

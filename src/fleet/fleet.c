@@ -228,6 +228,8 @@ static const struct bl_field node_fields[] = {
 	{ "strategy", bl_read_strategy, PLAN,
 	  "\"auto\", \"live\", \"boot\", \"live+boot\", \"kexec\" or \"unguarded-boot\"" },
 	{ "reboot", bl_read_reboot, PLAN, "\"never\" or \"allowed\"" },
+	{ "rollbackReboot", bl_read_rollback_reboot, PLAN,
+	  "\"auto\", \"always\" or \"never\"" },
 	{ "bootTimeout", bl_read_ms, offsetof(struct draft, node.plan.boot_ms),
 	  BL_WANT_SECONDS },
 	{ "units", bl_read_units, PLAN, "an object with policy, ignore and listed" },

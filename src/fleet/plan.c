@@ -32,6 +32,16 @@ int bl_read_reboot(const struct bl_field *f, const json_t *v, void *to, struct b
 	return 0;
 }
 
+int bl_read_rollback_reboot(const struct bl_field *f, const json_t *v, void *to,
+			    struct bl_err *err)
+{
+	struct bl_plan *plan = bl_field_at(f, to);
+	const char *s = json_string_value(v);
+	if (!s || bl_rollback_reboot_parse(s, &plan->rollback_reboot, NULL) < 0)
+		return bl_field_wrong(f, v, err);
+	return 0;
+}
+
 int bl_read_script(const struct bl_field *f, const json_t *v, void *to, struct bl_err *err)
 {
 	const char *s = json_is_null(v) ? "" : json_string_value(v);

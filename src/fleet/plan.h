@@ -11,6 +11,8 @@
 /* Readers of a struct bl_plan. */
 int bl_read_strategy(const struct bl_field *f, const json_t *v, void *to, struct bl_err *err);
 int bl_read_reboot(const struct bl_field *f, const json_t *v, void *to, struct bl_err *err);
+int bl_read_rollback_reboot(const struct bl_field *f, const json_t *v, void *to,
+			    struct bl_err *err);
 int bl_read_units(const struct bl_field *f, const json_t *v, void *to, struct bl_err *err);
 int bl_read_checks(const struct bl_field *f, const json_t *v, void *to, struct bl_err *err);
 /* Of a string of its own: "" for null. */

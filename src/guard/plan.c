@@ -16,6 +16,7 @@ static const char *const policies[BL_UNITS_NPOLICIES] = {
 	"listed",
 	"ignore",
 };
+static const char *const rollback_reboots[BL_RB_REBOOT_NMODES] = { "auto", "always", "never" };
 static const char *const types[BL_CHECK_NTYPES] = {
 	"unit", "tcp", "http", "command", "dns", "route", "file",
 };
@@ -42,6 +43,14 @@ int bl_strategy_parse(const char *name, enum bl_strategy *out, struct bl_err *er
 	size_t i = 0;
 	int rc = parse(name, strategies, BL_STRATEGY_NSTRATEGIES, "strategy", &i, err);
 	*out = (enum bl_strategy)i;
+	return rc;
+}
+
+int bl_rollback_reboot_parse(const char *name, enum bl_rollback_reboot *out, struct bl_err *err)
+{
+	size_t i = 0;
+	int rc = parse(name, rollback_reboots, BL_RB_REBOOT_NMODES, "way to reboot", &i, err);
+	*out = (enum bl_rollback_reboot)i;
 	return rc;
 }
 
@@ -163,6 +172,7 @@ void bl_plan_tell(const struct bl_plan *plan, struct bl_kv *out)
 	bl_kv_set(out, "strategy", bl_strategy_name(plan->strategy));
 	bl_kv_set(out, "reboot_allowed", plan->reboot_allowed ? "1" : "0");
 	bl_kv_set_u64(out, "boot_ms", plan->boot_ms);
+	bl_kv_set(out, "rollback_reboot", rollback_reboots[plan->rollback_reboot]);
 	bl_kv_set(out, "units", bl_units_policy_name(plan->units));
 	for (size_t i = 0; i < plan->ignore_units.n; i++)
 		bl_kv_add(out, "ignore_unit", plan->ignore_units.items[i]);
@@ -235,9 +245,13 @@ int bl_plan_read(const struct bl_kv *kv, struct bl_plan *out, struct bl_err *err
 	bl_plan_init(&p);
 	const char *strategy = bl_kv_get(kv, "strategy");
 	const char *units = bl_kv_get(kv, "units");
+	const char *rollback_reboot = bl_kv_get(kv, "rollback_reboot");
 	if (strategy && bl_strategy_parse(strategy, &p.strategy, err) < 0)
 		return -1;
 	if (units && bl_units_policy_parse(units, &p.units, err) < 0)
+		return -1;
+	if (rollback_reboot &&
+	    bl_rollback_reboot_parse(rollback_reboot, &p.rollback_reboot, err) < 0)
 		return -1;
 	if (bl_kv_get(kv, "boot_ms") && number(kv, "boot_ms", 0, DAY_MS, &p.boot_ms, err) < 0)
 		return -1;

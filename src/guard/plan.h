@@ -20,6 +20,15 @@ enum bl_strategy {
 	BL_STRATEGY_NSTRATEGIES,
 };
 
+/* Whether a host that went back live, and that nobody reached then either, reboots into OLD. */
+enum bl_rollback_reboot {
+	BL_RB_REBOOT_AUTO, /* where NEW changed how it is reached: something of it may be left
+			    */
+	BL_RB_REBOOT_ALWAYS,
+	BL_RB_REBOOT_NEVER,
+	BL_RB_REBOOT_NMODES,
+};
+
 enum bl_units_policy {
 	BL_UNITS_NEW_FAILURES, /* a unit that is failed and was not failed before */
 	BL_UNITS_STRICT,       /* any failed unit */
@@ -57,6 +66,7 @@ struct bl_plan {
 	enum bl_strategy strategy;
 	bool reboot_allowed; /* for auto */
 	uint32_t boot_ms;    /* from the reboot until NEW answers */
+	enum bl_rollback_reboot rollback_reboot;
 	enum bl_units_policy units;
 	struct bl_strv ignore_units, listed_units;
 	char *pre_activate, *post_rollback; /* lines for sh on the target; "" is none */
@@ -67,6 +77,8 @@ struct bl_plan {
 const char *bl_strategy_name(enum bl_strategy strategy); /* "live+boot" */
 int bl_strategy_parse(const char *name, enum bl_strategy *out,
 		      struct bl_err *err) BL_MUST_CHECK;
+int bl_rollback_reboot_parse(const char *name, enum bl_rollback_reboot *out,
+			     struct bl_err *err) BL_MUST_CHECK;
 const char *bl_units_policy_name(enum bl_units_policy policy); /* "new-failures" */
 int bl_units_policy_parse(const char *name, enum bl_units_policy *out,
 			  struct bl_err *err) BL_MUST_CHECK;

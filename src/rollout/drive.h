@@ -27,9 +27,9 @@ struct bl_drive_observer {
 	 * is told, as the result's reason and notes, and one note of what is not covered */
 	void (*item)(void *ctx, size_t i, const char *name, const char *level, const char *text,
 		     const char *remedy);
-	/* before the start: the key must be durable when it returns 0, else nothing is started
-	 */
-	int (*starting)(void *ctx, size_t i, const char *system_old,
+	/* before the start: key and number must be durable when it returns 0, else nothing is
+	 * started; whoever takes it up later asks for that number, whatever became of it */
+	int (*starting)(void *ctx, size_t i, const char *system_old, uint64_t epoch,
 			const uint8_t key[BL_KEY_LEN], struct bl_err *err);
 	void (*started)(void *ctx, size_t i, const char *system_old, uint64_t epoch);
 	void (*result)(void *ctx, size_t i, const struct bl_drive_result *r);

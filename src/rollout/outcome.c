@@ -67,6 +67,9 @@ char *bl_outcome_state(enum bl_outcome outcome, const struct bl_outcome_host *ho
 			&b,
 			host->confirmed
 				? "it may be confirmed, and commits or goes back by itself"
+			: host->rebooting
+				? "it was rebooting into the new system, and has not answered since: if it hangs "
+				  "there, a power cycle starts the old one"
 				: "it was not confirmed, and goes back to the old system by itself");
 		return bl_buf_steal(&b);
 	}

@@ -32,6 +32,7 @@ struct bl_outcome_host {
 	const struct bl_kv *facts; /* of its HELLO */
 	const struct bl_kv *last;  /* its last STATE */
 	bool confirmed;            /* it may be: a proof was sent */
+	bool rebooting;            /* into NEW, when it was last heard */
 	bool seen;                 /* a fresh connection came through to the end */
 };
 

@@ -217,6 +217,15 @@ check "resume: the key is gone" sh -c "! find '$tmp/state' -name '*.key' | grep 
 run history web1
 told "resume: the history has the end" "committed"
 
+# a trial boot from which nothing is heard any more
+host web1 << 'X'
+if [ -n "$fresh" ]; then sleep 30; else up_to_start; state TRIAL_REBOOT 1; : > "$TMP/waiting"; sleep 0.2; fi
+X
+forget
+interrupt web1 -- INT INT
+exits "a trial boot that is not heard of: 130" 130
+says "a trial boot that is not heard of: what may be, and what helps" "if it hangs there, a power cycle starts the old one"
+
 host web1 << 'X'
 hello; : > "$TMP/waiting"; sleep 30
 X

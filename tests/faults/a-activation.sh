@@ -38,6 +38,11 @@ row_A15() {
   fresh --argstr version a15old --argstr preSwitchCheck '[ "$(cat /run/current-system/nixos-version)" != a15bad ]'
   bad=$(new a15bad --arg address null)
   goes_back "A15 an inhibitor blocks the way back too" unreachable "$nobody_confirmed" "$bad"
+  # and the undoing of a commit, whose installer failed after half its work
+  # shellcheck disable=SC2016
+  bad=$(new a15bad --argstr bootloaderExtra 'printf "options init=%s/init\n" "$1" > /boot/loader/entries/half.conf; echo "default half.conf" > /boot/loader/loader.conf; exit 1')
+  goes_back "A15 nor the undoing of a commit" commit-fails 'boot loader failed' "$bad"
+  spoilt=1
 }
 
 row_A17() {
@@ -60,13 +65,14 @@ truncated() {
     bail "$(cat "$TEST/truncated.log")"
 }
 row_A18() {
-  local part
+  local part before
+  before=$(state_of web1)
   for part in activate bin/switch-to-configuration init etc; do
     bad=$(truncated "${part##*/}" $part)
     deploy web1="$bad"
     check "A18 a system without $part: refused ($RC)" test "$RC" = 1 -o "$RC" = 2
     like "A18 a system without $part: says so" "$OUT" 'is not a NixOS system'
-    oracle web1 NONE "$old" "$gen"
+    oracle web1 "$before" "$old" "$gen"
   done
   # the copy is whole for Nix, and then a file of it is lost
   new=$(new a18 --argstr networkText 'lost')

@@ -47,6 +47,35 @@ row_B7() {
     chain out { type filter hook output priority 0; policy drop; }')"
 }
 
+# What NEW changed outlives the switch back: nothing undoes its firewall, and the host finds itself well.
+residue() { # ROW
+  new "$1" --arg units "$(unit firewall.service '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/sbin/nft -f /etc/fault.nft\n')" \
+    --arg etc '{ "fault.nft" = "table inet fault {
+  chain in { type filter hook input priority 0; iif lo accept; tcp dport 22 ct state new drop; }
+}
+"; }'
+}
+row_B24() {
+  boots=$(boots web1)
+  inject_ms visit_ms 6000
+  cut_off "B24 a firewall that stays behind" "$(residue b24)"
+  is "B24: a reboot cleared it" $(($(boots web1) - boots)) 1
+  like "B24: says why" "$OUT" 'nobody reached the old system either'
+
+  # by hand: whoever asked for it gets a host that stays up
+  baseline web1; old=$(old_of web1) boots=$(boots web1)
+  PLAN='"rollbackReboot":"never"' BELAY_LIMIT=90
+  bad=$(residue b24never)
+  begin "$bad" ROLLED_BACK
+  check_not "B24 rollbackReboot = never: not to be reached" ssh_ok web1
+  on web1 nft delete table inet fault
+  belay_wait
+  is "B24 rollbackReboot = never: told as it is" "$RC" 3
+  is "B24 rollbackReboot = never: no reboot" $(($(boots web1) - boots)) 0
+  unset PLAN
+  oracle web1 ROLLED_BACK "$old" "$gen"
+}
+
 row_B12() {
   fresh --argstr version b12old --arg etc '{ "pam.d/sshd" = "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n"; }'
   cut_off "B12 PAM broken" "$(new b12 --arg etc '{ "pam.d/sshd" = "auth requisite pam_deny.so\naccount requisite pam_deny.so\n"; }')"

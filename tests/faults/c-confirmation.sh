@@ -37,8 +37,11 @@ row_C3() {
   proof=$(sed -n 's/^proof //p' "$OUT")
   wait_for 20 newer_is COMMITTED
   adopt
+  guest_on_host
   waiting c3b 6
   clock deployer-dies now
+  on web1 timeout 10 /run/fault-guest door "/run/belay/$(epoch).sock" twice > "$TEST/twice" 2>&1
+  is "C3 one challenge, one try" "$(paste -sd, "$TEST/twice")" "challenge,bad proof,a proof without a challenge"
   guest "$KEY" "$proof" 0 -o ControlPath=none
   like "C3 its proof again, for another transaction" "$OUT" 'refused: bad proof'
   printf %064d 0 > "$TEST/zero"
@@ -113,6 +116,12 @@ row_C7() {
     oracle web1 $want "$old" "$gen"
     adopt
   done
+  # the challenge was given in time
+  waiting c7late 3
+  guest "$KEY" - $(($(field deadline_boot_ns) + 400000000)) -o ControlPath=none
+  like "C7 400 ms behind the deadline: told that it is too late" "$OUT" '^refused: too late'
+  wait_for 30 newer_is ROLLED_BACK
+  oracle web1 ROLLED_BACK "$old" "$gen"
 }
 
 row_C8() {

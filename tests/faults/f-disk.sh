@@ -86,18 +86,6 @@ row_F4() {
   goes_back "F4 an I/O error when the way back is written" commit-fails 'boot loader failed' "$bad"
 }
 
-# damage KIND: the newest journal; its file stays the same one
-damage() {
-  local f; f=$(newest_txn web1)/state
-  case $1 in
-    truncated) truncate -s 100 "$f" ;;
-    empty) : > "$f" ;;
-    zeros) head -c 600 /dev/zero > "$f" ;;
-    flipped) printf '\377' | dd of="$f" bs=1 seek=60 conv=notrunc 2> /dev/null ;;
-    future) printf 'version=9' | dd of="$f" bs=1 conv=notrunc 2> /dev/null ;;
-    large) head -c 1048576 /dev/urandom > "$f" ;;
-  esac
-}
 row_F5() {
   local kind
   SUCCESS_TIMEOUT=15

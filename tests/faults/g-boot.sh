@@ -14,6 +14,23 @@ row_G3() {
   unsmall /boot
 }
 
+# A copy on /boot that an earlier power cut left short: installers take what is there for a good one.
+row_G22() {
+  local kernel='builtins.toFile "kernel" "a kernel of some length"' args
+  args=(--arg lean false --arg kernel "$kernel" --arg initrd 'builtins.toFile "initrd" "an initrd, g22"')
+  bad=$(new g22 "${args[@]}" --argstr bootloaderExtra 'mkdir -p /boot/EFI/nixos
+    i=$(readlink -f "$1/initrd"); i=${i#/nix/store/}; i=/boot/EFI/nixos/${i//\//-}.efi
+    [ -e "$i" ] || printf "an in" > "$i"')
+  goes_back "G22 an initrd on /boot is cut short" commit-fails 'is not the initrd of the system' "$bad"
+  on web1 sh -c 'rm -f /boot/EFI/nixos/*initrd*'
+  good=$(new g22good "${args[@]}" --argstr bootloaderExtra 'true')
+  commits "G22: a whole one" "$good"
+  # and before the next deployment the one that would have to boot is looked at
+  on web1 sh -c 'for f in /boot/EFI/nixos/*kernel*; do : > "$f"; done'
+  refused "G22 the kernel of the old system is lost" 'boot default: /boot/EFI/nixos/.*kernel.efi is not the kernel' "$(new g22next)"
+  spoilt=1
+}
+
 row_G5() {
   inject_ms commit_ms 4000
   bad=$(new g5 --argstr bootloaderExtra 'sleep 992')

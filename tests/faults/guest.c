@@ -8,8 +8,8 @@
  *     with the right one when that is "-", not before that moment of CLOCK_BOOTTIME. Prints
  *     "proof HEX", then "ok" or "refused: REASON". Status 0 only for "ok".
  *   fault-guest door SOCKET KIND
- *     speaks to the keeper's socket itself: garbage, truncated, oversized, unknown, loris.
- *     Prints what came of it.
+ *     speaks to the keeper's socket itself: garbage, truncated, oversized, unknown, loris;
+ *     twice: two wrong proofs for one challenge. Prints what came of it.
  */
 #include "base/clock.h"
 #include "base/file.h"
@@ -181,6 +181,28 @@ static void misbehave(const char *kind, struct bl_buf *out)
 		out->data[4] = 0x7f;
 }
 
+/* One challenge, and two tries. */
+static int try_twice(int fd)
+{
+	BL_AUTO(bl_kv) wrong = { 0 };
+	BL_AUTO(bl_buf) out = { 0 };
+	BL_AUTO(bl_buf) in = { 0 };
+	bl_msg_put(&out, BL_MSG_STATUS, NULL);
+	bl_kv_set(&wrong, "proof", "00");
+	for (int i = 0; i < 2; i++)
+		bl_msg_put(&out, BL_MSG_PROOF, &wrong);
+	if (bl_write_all(fd, out.data, out.len, NULL) < 0)
+		return die("the door was closed");
+	for (int i = 0; i < 3; i++) {
+		BL_AUTO(bl_msg) m = { 0 };
+		if (!next_msg(fd, &in, &m))
+			return die("no answer");
+		printf("%s\n",
+		       m.type == BL_MSG_CHALLENGE ? "challenge" : bl_kv_str(&m.kv, "reason"));
+	}
+	return 0;
+}
+
 static int door(const char *path, const char *kind)
 {
 	if (strcmp(kind, "loris") == 0) {
@@ -195,6 +217,8 @@ static int door(const char *path, const char *kind)
 	bl_autofd int fd = knock(path);
 	if (fd < 0)
 		return die("the door is shut");
+	if (strcmp(kind, "twice") == 0)
+		return try_twice(fd);
 	if (bl_write_all(fd, out.data, out.len, NULL) < 0)
 		return die("the door was closed");
 	shutdown(fd, SHUT_WR);

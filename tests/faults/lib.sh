@@ -8,7 +8,6 @@
 #   FAULT_GUEST   tests/faults/guest.c                        (<root>/build/tests/fault-guest)
 . "$(dirname "${BASH_SOURCE[0]}")/../hosts/lib.sh"
 : "${FAULT_GUEST:=$ROOT/build/tests/fault-guest}"
-[ -n "${BELAY_DATADIR:-}" ] || export BELAY_DATADIR=$ROOT/build/share-points
 HUB=$TB_PREFIX-hub PORT=h1-11-$TB_PREFIX
 spoilt=
 
@@ -61,7 +60,7 @@ unit() { printf "{ \"%s\".text = ''%s''; }" "$1" "${2//\\n/$'\n'}"; }
 # ---- time ---------------------------------------------------------------------------
 
 # clock CLASS: from the moment at which web1's next transaction is in its activation (or from now, with a
-# second word) until clock_stop; prints `# time: CLASS ms`
+# second word) until clock_stop; prints `# time: CLASS ms`, 0 when there has been no activation
 clock() {
   clock_class='' clock_file=$TEST/clock
   clock_stop
@@ -80,7 +79,10 @@ clock_pid='' clock_class=''
 clock_stop() {
   local now=${EPOCHREALTIME/./}
   [ -z "$clock_pid" ] || { kill "$clock_pid"; wait "$clock_pid"; } 2> /dev/null
-  if [ -n "$clock_class" ] && [ -s "$clock_file" ]; then say "# time: $clock_class $(((now - $(< "$clock_file")) / 1000))"; fi
+  if [ -n "$clock_class" ]; then
+    [ -s "$clock_file" ] || echo "$now" > "$clock_file"
+    say "# time: $clock_class $(((now - $(< "$clock_file")) / 1000))"
+  fi
   clock_pid='' clock_class=''
 }
 # reached: a fresh connection comes through, and $old runs
@@ -114,7 +116,9 @@ commits() {
 # refused NAME REGEX SYSTEM: nothing has changed, and it is said why
 refused() {
   local before; before=$(state_of web1)
+  clock refused
   deploy web1="$3"
+  clock_stop
   is "$1: exit code" "$RC" 1
   like "$1: says why" "$OUT" "reason: .*$2"
   oracle web1 "${4:-$before}" "$old" "$gen"
@@ -176,3 +180,15 @@ small() {
 # skipped where this machine has no loop devices
 disk() { DISK=$("$TB/host-disk" web1 "$1" "$2" 2> "$TEST/disk.log") || { diag < "$TEST/disk.log"; return 1; }; }
 unsmall() { on web1 sh -c "umount -l '$1'; umount -l '/mnt/small$1'"; }
+# damage KIND: the newest journal; its file stays the same one
+damage() {
+  local f; f=$(newest_txn web1)/state
+  case $1 in
+    truncated) truncate -s 100 "$f" ;;
+    empty) : > "$f" ;;
+    zeros) head -c 600 /dev/zero > "$f" ;;
+    flipped) printf '\377' | dd of="$f" bs=1 seek=60 conv=notrunc 2> /dev/null ;;
+    future) printf 'version=9' | dd of="$f" bs=1 conv=notrunc 2> /dev/null ;;
+    large) head -c 1048576 /dev/urandom > "$f" ;;
+  esac
+}

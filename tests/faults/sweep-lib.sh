@@ -4,11 +4,9 @@
 #
 #   SEED    makes a run repeatable   ($BELAY_SEED, or 7: the checks are the same for everybody)
 : "${SEED:=${BELAY_SEED:-7}}"
-. "$(dirname "${BASH_SOURCE[0]}")/../hosts/lib.sh"
-[ -n "${BELAY_DATADIR:-}" ] || export BELAY_DATADIR=$ROOT/build/share-points
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ -x "$BELAY" ] || bail "no $BELAY: make build"
 SUCCESS_TIMEOUT=4 SWITCH_TIMEOUT=20 BELAY_LIMIT=150
-ended='COMMITTED|ROLLED_BACK|REFUSED|SUPERSEDED|STUCK'
 strategies="live-good live-bad live-uncommittable boot-good boot-bad live+boot-good live+boot-bad"
 
 # Two good systems, so that one of them is always new, one that nobody reaches and one whose boot
@@ -59,6 +57,30 @@ judge() {
   until=$((SECONDS + ${ORACLE_PATIENCE:-10}))
   while bad=$(oracle_once "$h" "$end" "$want" "$gen"); [ -n "$bad" ] && [ $SECONDS -lt $until ]; do sleep 0.3; done
   [ -z "$bad" ] || echo "$bad"
+}
+# wish HOST TEXT...: what the agent is to do at which kill point; it outlives a reboot
+wish() {
+  local h=$1; shift
+  # shellcheck disable=SC2016  # expanded there
+  on "$h" sh -c 'mkdir -p /var/lib/belay-point; cd /var/lib/belay-point; rm -f point point.hit; : > trace; [ -z "$1" ] || echo "$1" > point' - "$*"
+}
+no_wish() { on "$1" sh -c 'rm -f /var/lib/belay-point/point'; }
+# signal_keeper HOST SIGNAL: to whoever brings its transaction to an end, by systemd's word; fails when there is nobody
+signal_keeper() {
+  on "$1" bash -s "$2" << 'X'
+there=1
+for p in $(systemctl show -p MainPID --value 'belay-[0-9]*.service' belay-guard.service); do
+  [ "$p" = 0 ] || { kill -s "$1" "$p" && there=0; }
+done
+exit $there
+X
+}
+# resumed END: what `belay resume` says of a run whose belay was killed
+resumed() {
+  local want=3
+  case $1 in COMMITTED) want=0 ;; REFUSED) want=1 ;; esac
+  belay resume --fleet-json "$FLEET"
+  [ "$RC" = $want ] || echo "I19 resume ends with $RC, and the host with $1"
 }
 # crash_host HOST, then power it on
 crash_host() { crash "$1"; power_on "$1"; }

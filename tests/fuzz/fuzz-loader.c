@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Boot loader files, as an administrator or another system may have left them. */
+#include "agent/bootfiles.h"
 #include "agent/loader.h"
 #include "store/path.h"
 
@@ -43,6 +44,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		bl_autofree char *place = bl_loader_grub_entry(
 			text, "/nix/store/00000000000000000000000000000000-s");
 		assert(!place || strspn(place, "0123456789>") == strlen(place));
+		break;
+	}
+	case 'w': {
+		bl_autofree char *kernel = NULL;
+		bl_autofree char *initrd = NULL;
+		if (!bl_bootfiles_words(text, "/nix/store/00000000000000000000000000000000-s",
+					&kernel, &initrd))
+			break;
+		assert(!kernel || strstr(text, kernel));
+		bl_autofree char *path =
+			initrd ? bl_bootfiles_path(BL_LOADER_BLS, "/boot", initrd) : NULL;
+		assert(!path || !strstr(path, "/../"));
 		break;
 	}
 	default:

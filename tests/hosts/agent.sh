@@ -30,11 +30,13 @@ new=$(system web1 11 --argstr version nosessions --argstr activationExtra 'kill 
 check "E6 sshd and all sessions killed: confirmed over a fresh connection" deploy web1="$new"
 oracle web1 COMMITTED "$new" $((gen + 1))
 
-# C10: CONFIRMED cannot be written: not confirmed, no word of success
-next_system; inject before-CONFIRMED enospc
-deploy web1="$new"
-is "C10 disk full at the confirmation: rolled back" "$RC" 3
-oracle web1 ROLLED_BACK "$old" "$gen"
+# C10: CONFIRMED cannot be written: not confirmed, no word of success. Nor can what comes behind it.
+for point in before-CONFIRMED before-COMMITTING; do
+  next_system; inject $point enospc
+  deploy web1="$new"
+  is "C10 disk full at the confirmation, $point: rolled back" "$RC" 3
+  oracle web1 ROLLED_BACK "$old" "$gen"
+done
 
 # for ever: PID 1 brings it up again and again in vain, the deadman ends it
 SWITCH_TIMEOUT=3 SUCCESS_TIMEOUT=3
@@ -74,6 +76,28 @@ oracle web1 ROLLED_BACK "$old" "$gen"
 belay resume --fleet-json "$FLEET"
 is "D1: resume tells that it went back" "$RC" 3
 check "D1: the next deployment works" deploy web1="$new"
+
+# D1: it dies with its start under way: nobody has told it the number, and resume finds it all the same
+next_system; inject before-start hold
+last=$(newest_txn web1)
+fleet web1="$new"
+belay_start deploy --fleet-json "$FLEET"
+check "D1: the start arrives" wait_for 30 on web1 test -e /run/belay/point.hit
+kill -KILL "$BELAY_PID"; belay_wait
+on web1 rm /run/belay/point.hit
+check "D1: it begins, and goes back by itself" wait_for 30 newer_is ROLLED_BACK
+belay resume --fleet-json "$FLEET"
+is "D1: resume tells that too" "$RC" 3
+next_system; inject before-start kill
+last=$(newest_txn web1)
+fleet web1="$new"
+belay_start deploy --fleet-json "$FLEET"
+wait_for 30 on web1 test ! -e /run/belay/point
+kill -KILL "$BELAY_PID"; belay_wait
+belay resume --fleet-json "$FLEET"
+is "D1: a start that came to nothing is no success" "$RC" 1
+like "D1: told as it is" "$OUT" 'the start did not arrive'
+oracle web1 ROLLED_BACK "$old" "$gen"
 
 # D1: resumed in time
 SUCCESS_TIMEOUT=30

@@ -39,17 +39,20 @@ crash_at after-loader new
 oracle_again web1 "$(system web1 11 --argstr version good)"
 
 # nobody looks on: the deployer is gone too, and the host ends it at its next boot
-old=$(profile_of web1) gen=$(generation_of web1)
-baseline web1
-new=$(system web1 11 --argstr version alone)
-on web1 sh -c "rm -f /run/belay/point.hit; echo after-profile hold > /run/belay/point"
-fleet web1="$new"
-belay_start deploy --fleet-json "$FLEET"
-check "alone: reached" wait_for 30 on web1 test -e /run/belay/point.hit
-kill -KILL "$BELAY_PID"; belay_wait
-crash web1
-power_on web1
-check "alone: the host closes it by itself" wait_for 20 state_is web1 ROLLED_BACK
-oracle web1 ROLLED_BACK "$old" "$gen"
+for point in after-CONFIRMED after-profile; do
+  n=$((n + 1))
+  old=$(profile_of web1) gen=$(generation_of web1)
+  baseline web1
+  new=$(system web1 11 --argstr version "alone$n")
+  on web1 sh -c "mkdir -p /run/belay; rm -f /run/belay/point.hit; echo $point hold > /run/belay/point"
+  fleet web1="$new"
+  belay_start deploy --fleet-json "$FLEET"
+  check "alone, $point: reached" wait_for 30 on web1 test -e /run/belay/point.hit
+  kill -KILL "$BELAY_PID"; belay_wait
+  crash web1
+  power_on web1
+  check "alone, $point: the host closes it by itself" wait_for 20 state_is web1 ROLLED_BACK
+  oracle web1 ROLLED_BACK "$old" "$gen"
+done
 check "alone: the next deployment works" deploy web1="$new"
 done_testing

@@ -13,6 +13,7 @@
 #
 # Environment:
 #   BELAY         the program under test                      (<root>/build/belay)
+#   BELAY_DATADIR its folder, with the agent that has fault points (<root>/build/share-points)
 #   BELAY_LIMIT   seconds that one run of it may take         (120)
 #   TB_PREFIX     names of this run; see ../testbed           (from the script's path)
 #   VM_TOOLS      programs without which the test is skipped, set by it (none)
@@ -28,7 +29,8 @@ fi
 : "${TB_STATE:=/tmp/belay-testbed.$TB_PREFIX}"
 TB_OWNER=$$
 export BELAY TB_CACHE TB_PREFIX TB_STATE TB_OWNER
-[ -z "${BELAY_DATADIR:-}" ] || export BELAY_DATADIR
+: "${BELAY_DATADIR:=$ROOT/build/share-points}"
+export BELAY_DATADIR
 
 # ---- TAP ----------------------------------------------------------------------
 

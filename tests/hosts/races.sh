@@ -72,6 +72,16 @@ race_epoch() {
   on web1 sh -c 'echo 50 > /var/lib/belay/epoch'
   refused "somebody's deployment came and went since the look" 'transaction 50 was started meanwhile'
 }
+# Somebody confirms what never began: its number is used up, and a start that comes later is refused.
+race_used_up() {
+  local next
+  held_at before-start
+  next=$(($(basename "${last:-0}") + 1))
+  # shellcheck disable=SC2016  # expanded there
+  on web1 sh -c '"$(readlink /nix/var/nix/gcroots/belay/agent)/bin/belay-agent" confirm '$next < /dev/null > "$TEST/used" 2>&1
+  check "a transaction that never began is confirmed: told that there is none" grep -q 'state=NONE' "$TEST/used"
+  refused "a transaction that never began is confirmed" "transaction $next was started meanwhile"
+}
 # Two that looked at the same time: the second one's transaction is there, its keeper not yet.
 race_open() {
   local at=/var/lib/belay-point first first_out
@@ -97,6 +107,20 @@ race_profile() {
   is "D8: it stays as it was set" "$(profile_of web1) $(generation_of web1)" "$other $((gen + 1))"
   is "D8: so does the boot loader" "$(default_of web1)" "$old"
 }
+# Too late to go back, and nobody is told that it does.
+race_abort() {
+  on web1 sh -c 'setsid -f flock /nix/var/nix/profiles/system.lock sleep 5 > /dev/null 2>&1 < /dev/null'
+  fleet web1="$new"
+  belay_start deploy --fleet-json "$FLEET"
+  wait_for 40 newer_commits || not_ok "gets as far as the commit"
+  # shellcheck disable=SC2016  # expanded there
+  on web1 sh -c '"$(readlink /nix/var/nix/gcroots/belay/agent)/bin/belay-agent" abort '"$(basename "$(newest_txn web1)")" > "$TEST/abort" 2>&1
+  check "an abort while it commits: refused" grep -q 'too late: it is confirmed already' "$TEST/abort"
+  belay_wait
+  is "an abort while it commits: exit code" "$RC" 0
+  oracle web1 COMMITTED "$new" $((gen + 1))
+}
+newer_commits() { begun && state_is web1 COMMITTING; }
 race_running() {
   held_at before-COMMITTING
   on web1 "$other/bin/switch-to-configuration" test > "$TEST/other.log" 2>&1

@@ -19,5 +19,12 @@ check "B4: told soon ($ms ms)" test "$ms" -le 60000
 probe_stop far1
 like "B4: the default route is back" <(on far1 ip route) '^default via'
 oracle far1 ROLLED_BACK "$good" 2
+
+# the configuration does not want it so: the route went by an accident of the activation
+stray=$(system far1 31 --argstr networking scripted --argstr version stray --argstr activationExtra 'ip route del default')
+deploy far1="$stray"
+is "the route is lost by accident: exit code of a rollback" "$RC" 3
+like "the route is lost by accident: found on the host" "$OUT" "reason: default route gone, without a change of the network's configuration: eth0"
+oracle far1 ROLLED_BACK "$good" 2
 oracle_again far1
 done_testing

@@ -270,6 +270,42 @@ static void a_full_pipe_or_disk_is_an_error(void **state)
 	assert_works(bl_sync_fs(folder, &err), &err);
 }
 
+static int ticks;
+
+static void count_tick(void *ctx)
+{
+	(void)ctx;
+	ticks++;
+}
+
+static void files_are_the_same_when_every_byte_is(void **state)
+{
+	(void)state;
+	static const size_t size = (17UL * 1024 * 1024) + 3;
+	bl_autofree char *a = in_folder("same-a");
+	bl_autofree char *b = in_folder("same-b");
+	bl_autofree char *bytes = bl_xcalloc(size, 1);
+	struct bl_err err = { 0 };
+	bl_autofd int dir = -1;
+	assert_works(bl_open_dir(folder, &dir, &err), &err);
+	memset(bytes, 'x', size);
+	assert_works(bl_write_file_at(dir, "same-a", 0600, bytes, size, &err), &err);
+	assert_works(bl_write_file_at(dir, "same-b", 0600, bytes, size, &err), &err);
+	ticks = 0;
+	assert_true(bl_same_content(a, b, count_tick, NULL));
+	assert_int_equal(ticks, 1);
+	/* the last byte, one less, one more */
+	bytes[size - 1] = 'y';
+	assert_works(bl_write_file_at(dir, "same-b", 0600, bytes, size, &err), &err);
+	assert_false(bl_same_content(a, b, NULL, NULL));
+	bytes[size - 1] = 'x';
+	assert_works(bl_write_file_at(dir, "same-b", 0600, bytes, size - 1, &err), &err);
+	assert_false(bl_same_content(a, b, NULL, NULL));
+	assert_false(bl_same_content(b, a, NULL, NULL));
+	assert_false(bl_same_content(a, "/no/such/file", NULL, NULL));
+	assert_false(bl_same_content("/no/such/file", "/no/such/file", NULL, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +322,7 @@ int main(void)
 		cmocka_unit_test(a_file_where_a_folder_should_be_is_an_error),
 		cmocka_unit_test(a_link_is_put_and_replaced_in_one_step),
 		cmocka_unit_test(all_links_are_followed_to_the_end),
+		cmocka_unit_test(files_are_the_same_when_every_byte_is),
 		cmocka_unit_test(a_full_pipe_or_disk_is_an_error),
 	};
 	return cmocka_run_group_tests_name("file", tests, make_folder, remove_folder);

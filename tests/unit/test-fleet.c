@@ -35,7 +35,7 @@ static void every_setting_of_a_node_is_read(void **state)
 		"\"ignoreFailingSystemdUnits\":true,\"privilegeEscalationCommand\":[\"run0\",\"-n\"],"
 		"\"hasFastConnection\":true,\"substituteOnTarget\":true,\"tags\":[\"web\",\"eu.1\"],"
 		"\"sshOptions\":[\"Port=2222\",\"User deploy\"],\"strategy\":\"live+boot\","
-		"\"reboot\":\"allowed\",\"bootTimeout\":86400,\"preActivate\":\"a\\nb\","
+		"\"reboot\":\"allowed\",\"rollbackReboot\":\"always\",\"bootTimeout\":86400,\"preActivate\":\"a\\nb\","
 		"\"postRollback\":\"c\"}}}";
 	BL_AUTO(bl_fleet) fleet = { 0 };
 	struct bl_err err = { 0 };
@@ -59,6 +59,7 @@ static void every_setting_of_a_node_is_read(void **state)
 	assert_string_equal(n->ssh_options.items[1], "User deploy");
 	assert_int_equal(n->plan.strategy, BL_STRATEGY_LIVE_BOOT);
 	assert_true(n->plan.reboot_allowed);
+	assert_int_equal(n->plan.rollback_reboot, BL_RB_REBOOT_ALWAYS);
 	assert_int_equal(n->plan.boot_ms, 86400000);
 	assert_string_equal(n->plan.pre_activate, "a\nb");
 	assert_string_equal(n->plan.post_rollback, "c");
@@ -324,6 +325,8 @@ static void a_bad_setting_is_told_with_node_field_and_what_is_wanted(void **stat
 		  "'strategy' is \"trial\"; it must be \"auto\", \"live\", \"boot\", "
 		  "\"live+boot\", \"kexec\" or \"unguarded-boot\"" },
 		{ "\"reboot\":true", "'reboot' is true; it must be \"never\" or \"allowed\"" },
+		{ "\"rollbackReboot\":true",
+		  "'rollbackReboot' is true; it must be \"auto\", \"always\" or \"never\"" },
 		{ "\"bootTimeout\":0",
 		  "'bootTimeout' is 0; it must be a whole number of seconds from 1 to 86400" },
 		{ "\"preActivate\":[]", "'preActivate' is a list; it must be null or at most "
@@ -465,7 +468,7 @@ static void a_plan_too_long_for_one_message_is_refused(void **state)
 	struct bl_err err = { 0 };
 	assert_int_equal(parse(text, &fleet, &err), -1);
 	assert_non_null(
-		strstr(err.msg, "are too long for one message to the host: 26 entries"));
+		strstr(err.msg, "are too long for one message to the host: 27 entries"));
 }
 
 static void a_host_that_ssh_or_a_shell_could_misread_is_refused(void **state)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/bootfiles.h"
 #include "agent/loader.h"
 #include "base/buf.h"
 #include "base/str.h"
@@ -306,6 +307,70 @@ static void the_default_of_extlinux_is_the_label_it_names(void **state)
 		    NULL);
 }
 
+static void kernel_and_initrd_of_an_entry_are_found_by_what_it_starts(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text, *kernel, *initrd;
+	} cases[] = {
+		{ "title NixOS\nlinux /EFI/nixos/k.efi\ninitrd /EFI/nixos/i.efi\n"
+		  "options init=" TOP "/init quiet\n",
+		  "/EFI/nixos/k.efi", "/EFI/nixos/i.efi" },
+		/* the first initrd is the system's; a unified image has neither */
+		{ "linux /k\ninitrd /i\ninitrd /more\noptions init=" TOP "/init\n", "/k",
+		  "/i" },
+		{ "efi /EFI/Linux/x.efi\noptions init=" TOP "/init\n", NULL, NULL },
+		{ "menuentry \"a\" {\n  linux ($drive1)//kernels/other init=" OLD "/init\n"
+		  "  initrd ($drive1)//kernels/other-i\n}\n"
+		  "menuentry \"b\" {\n  linux ($drive1)" KERNEL " init=" TOP "/init" PARAMS
+		  "\n  initrd ($drive1)" INITRD " ($drive1)//kernels/secrets\n}\n"
+		  "menuentry \"c\" {\n  linux ($drive1)//kernels/z init=" OLDER "/init\n"
+		  "  initrd ($drive1)//kernels/z-i\n}\n",
+		  "($drive1)" KERNEL, "($drive1)" INITRD },
+		{ "DEFAULT a\nLABEL b\n  LINUX ../nixos/kb\n  INITRD ../nixos/ib\n"
+		  "  APPEND init=" OLD "/init\nLABEL a\n  LINUX ../nixos/ka\n"
+		  "  INITRD ../nixos/ia\n  APPEND init=" TOP "/init\n",
+		  "../nixos/ka", "../nixos/ia" },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		char *kernel = NULL;
+		char *initrd = NULL;
+		assert_true(bl_bootfiles_words(cases[i].text, TOP, &kernel, &initrd));
+		assert_text(kernel, cases[i].kernel);
+		assert_text(initrd, cases[i].initrd);
+	}
+	char *kernel = NULL;
+	char *initrd = NULL;
+	assert_false(bl_bootfiles_words("", TOP, &kernel, &initrd));
+	assert_false(bl_bootfiles_words("linux /k\noptions init=" OLD "/init\n", TOP, &kernel,
+					&initrd));
+	assert_false(
+		bl_bootfiles_words("linux /k\n# init=" TOP "/init\n", TOP, &kernel, &initrd));
+	assert_null(kernel);
+	assert_null(initrd);
+}
+
+static void files_of_an_entry_are_where_installers_copy_them(void **state)
+{
+	(void)state;
+	static const struct {
+		enum bl_loader loader;
+		const char *word, *want;
+	} cases[] = {
+		{ BL_LOADER_BLS, "/EFI/nixos/k.efi", "/boot/EFI/nixos/k.efi" },
+		{ BL_LOADER_GRUB, "($drive1)//kernels/k", "/boot/kernels/k" },
+		{ BL_LOADER_GRUB, "($drive1)/@boot/kernels/k", "/boot/kernels/k" },
+		/* in the store, where GRUB can read it */
+		{ BL_LOADER_GRUB, "($drive2)/nix/store/x-linux/bzImage", NULL },
+		{ BL_LOADER_EXTLINUX, "../nixos/k", "/boot/nixos/k" },
+		{ BL_LOADER_BLS, "/EFI/../../etc/shadow", NULL },
+		{ BL_LOADER_GRUB, "/kernels/../../etc/shadow", NULL },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++)
+		assert_text(bl_bootfiles_path(cases[i].loader, "/boot", cases[i].word),
+			    cases[i].want);
+}
+
 static void names_are_for_people(void **state)
 {
 	(void)state;
@@ -403,6 +468,8 @@ int main(void)
 		cmocka_unit_test(a_grub_file_that_names_no_system_has_no_default),
 		cmocka_unit_test(the_default_of_extlinux_is_the_label_it_names),
 		cmocka_unit_test(an_entry_of_grub_is_found_by_what_it_starts),
+		cmocka_unit_test(kernel_and_initrd_of_an_entry_are_found_by_what_it_starts),
+		cmocka_unit_test(files_of_an_entry_are_where_installers_copy_them),
 		cmocka_unit_test(names_are_for_people),
 		cmocka_unit_test(cut_and_changed_files_get_a_plain_answer),
 	};

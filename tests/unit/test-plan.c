@@ -72,6 +72,7 @@ static void nothing_said_is_the_default_plan(void **state)
 	assert_int_equal(p.units, BL_UNITS_NEW_FAILURES);
 	assert_int_equal(p.boot_ms, 300000);
 	assert_false(p.reboot_allowed);
+	assert_int_equal(p.rollback_reboot, BL_RB_REBOOT_AUTO);
 	assert_string_equal(p.pre_activate, "");
 	assert_string_equal(p.post_rollback, "");
 	assert_int_equal(p.n_checks, 0);
@@ -82,6 +83,7 @@ static void fill(struct bl_plan *p)
 	bl_plan_init(p);
 	p->strategy = BL_STRATEGY_LIVE_BOOT;
 	p->reboot_allowed = true;
+	p->rollback_reboot = BL_RB_REBOOT_NEVER;
 	p->boot_ms = 1234;
 	p->units = BL_UNITS_LISTED;
 	bl_strv_add(&p->ignore_units, "a.service");
@@ -117,6 +119,7 @@ static void a_plan_comes_back_from_its_keys(void **state)
 	assert_works(bl_plan_read(&back, &q, &err), &err);
 	assert_int_equal(q.strategy, BL_STRATEGY_LIVE_BOOT);
 	assert_true(q.reboot_allowed);
+	assert_int_equal(q.rollback_reboot, BL_RB_REBOOT_NEVER);
 	assert_int_equal(q.boot_ms, 1234);
 	assert_int_equal(q.units, BL_UNITS_LISTED);
 	assert_int_equal(q.ignore_units.n, 2);

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "rollout/way.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TRY_TIMEOUT_S   8
+#define QUICK_TIMEOUT_S 2
+
+void bl_way_try_failed(struct bl_way *h, const char *why)
+{
+	bl_session_drop(BL_STEAL(h->fresh));
+	/* for whoever reads the log: why nobody came through */
+	bl_way_observer(h)->output(h->d->spec->ctx, h->i, "confirm", why);
+	bl_way_apply(h, BL_CE_TRY_FAILED);
+}
+
+/* The host is to go back at once, and to say why. */
+static void ask_to_abort(struct bl_way *h, struct bl_session *by)
+{
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_kv_set_u64(&kv, "epoch", h->epoch);
+	bl_kv_set(&kv, "reason", h->outside_reason);
+	bl_session_send(by, BL_MSG_ABORT, &kv);
+}
+
+static void prove(struct bl_way *h, const struct bl_kv *challenge)
+{
+	BL_AUTO(bl_kv) kv = { 0 };
+	char proof[BL_PROOF_HEX];
+	/* what we vouch for is what we deployed, not what it says */
+	if (strcmp(bl_kv_str(challenge, "new"), h->node->out_path) != 0 ||
+	    bl_kv_u64_or(challenge, "epoch", 0) != h->epoch) {
+		bl_way_try_failed(h,
+				  "the host asks to confirm something else than was deployed");
+		return;
+	}
+	bl_proof_make(h->key, challenge, proof);
+	bl_kv_set(&kv, "proof", proof);
+	h->proved = true;
+	bl_session_send(h->fresh, BL_MSG_PROOF, &kv);
+}
+
+static void answer_challenge(struct bl_way *h, const struct bl_kv *challenge)
+{
+	if (h->outside == BL_OUTSIDE_GOOD)
+		prove(h, challenge);
+	else
+		ask_to_abort(h, h->fresh);
+}
+
+static void on_outside_done(void *ctx, const char *reason)
+{
+	struct bl_way *h = ctx;
+	h->outside = reason ? BL_OUTSIDE_BAD : BL_OUTSIDE_GOOD;
+	if (reason) {
+		bl_replace_str(&h->outside_reason, reason);
+		bl_way_note(h, reason);
+		/* the quickest way back, if it still leads there */
+		if (h->work)
+			ask_to_abort(h, h->work);
+	}
+	if (h->phase == BL_PH_CONFIRM && h->fresh && h->asked.n > 0) {
+		BL_AUTO(bl_kv) challenge = h->asked;
+		h->asked = (struct bl_kv){ 0 };
+		answer_challenge(h, &challenge);
+	} else if (h->phase == BL_PH_PAUSE) {
+		bl_way_apply(h, BL_CE_TIMER);
+	}
+}
+
+static void on_outside_advisory(void *ctx, const char *text)
+{
+	struct bl_way *h = ctx;
+	bl_autofree char *all = bl_xprintf("%s (advisory)", text);
+	bl_way_note(h, all);
+}
+
+/* The host waits for the confirmation: now is what it will be judged by. */
+void bl_way_begin_checks(struct bl_way *h)
+{
+	static const struct bl_outside_events events = { .advisory = on_outside_advisory,
+							 .done = on_outside_done };
+	if (h->outside != BL_OUTSIDE_NOT_YET)
+		return;
+	h->outside = BL_OUTSIDE_GOOD;
+	if (!bl_outside_needed(h->node))
+		return;
+	h->outside = BL_OUTSIDE_RUNNING;
+	h->checks = bl_outside_start(&h->d->loop, h->node, &events, h);
+}
+
+static void on_challenge(struct bl_way *h, const struct bl_kv *challenge)
+{
+	bl_way_begin_checks(h);
+	if (h->outside != BL_OUTSIDE_RUNNING) {
+		answer_challenge(h, challenge);
+		return;
+	}
+	bl_kv_free(&h->asked);
+	BL_KV_FOREACH (challenge, it)
+		bl_kv_set(&h->asked, it->key, it->value);
+}
+
+static void on_fresh_msg(void *ctx, const struct bl_msg *m)
+{
+	struct bl_way *h = ctx;
+	if (m->type == BL_MSG_CHALLENGE && h->phase == BL_PH_CONFIRM) {
+		on_challenge(h, &m->kv);
+	} else if (m->type == BL_MSG_OK && bl_kv_bool(&m->kv, "provisional")) {
+		h->proved = false;
+		/* what comes up then is another system to judge */
+		bl_outside_drop(BL_STEAL(h->checks));
+		h->outside = BL_OUTSIDE_NOT_YET;
+		h->provisional = true;
+		bl_way_note(h, "it works live; now a trial boot");
+	} else if (m->type == BL_MSG_OK && h->proved) {
+		h->confirmed = true;
+		bl_way_observer(h)->phase(h->d->spec->ctx, h->i, "commit", NULL);
+	} else if (m->type == BL_MSG_REFUSED) {
+		const char *reason = bl_kv_str(&m->kv, "reason");
+		/* "too late": the states that follow tell the end */
+		if (!bl_starts_with(reason, "too late") &&
+		    !bl_starts_with(reason, "it is confirmed"))
+			bl_way_try_failed(h, reason);
+	} else if (m->type == BL_MSG_STATE) {
+		bl_way_state(h, m, true);
+	} else if (m->type == BL_MSG_LINE) {
+		/* while the work connection lives, it tells the logs */
+		if (!h->work)
+			bl_way_line(h, m, true);
+	}
+}
+
+static void on_fresh_gone(void *ctx, const char *what, const char *remedy BL_UNUSED)
+{
+	struct bl_way *h = ctx;
+	h->fresh = NULL;
+	/* it has said all it had to say */
+	if (h->end_ns)
+		return;
+	h->refused = strstr(what, "accepts none of our keys") || strstr(what, "host key");
+	bl_way_try_failed(h, what);
+}
+
+void bl_way_try(struct bl_way *h)
+{
+	static const struct bl_session_events events = { .msg = on_fresh_msg,
+							 .gone = on_fresh_gone };
+	struct bl_err err = { 0 };
+	bool due = h->due_ns && bl_now_boot_ns() > h->due_ns;
+	bl_session_drop(BL_STEAL(h->fresh));
+	bl_kv_free(&h->asked);
+	h->tries++;
+	h->refused = false;
+	memcpy(h->skip, h->lines, sizeof(h->skip));
+	if (bl_session_fresh_start(&h->d->loop, h->node, h->d->spec->agent, h->epoch,
+				   due ? QUICK_TIMEOUT_S : TRY_TIMEOUT_S, &events, h, &h->fresh,
+				   &err) < 0)
+		bl_way_try_failed(h, err.msg);
+}
