@@ -29,7 +29,7 @@ demo: build
 
 # The last line says how many tests passed, failed and were skipped; check-fast leaves the hosts out.
 check check-fast:
-	@ci/install-packages build testbed check
+	@ci/install-packages build testbed vm check
 	@ci/check $(if $(filter check-fast,$@),--fast)
 
 # Every row of the fault matrix and its sweeps: every kill point with every fault, 300 deployments that

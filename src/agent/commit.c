@@ -119,6 +119,27 @@ enum bl_txn_event bl_commit(struct bl_job *job)
 	return bl_commit_undo(job);
 }
 
+/*
+ * OLD's installer, and its work read back. A menu that holds few entries shows NEW's generation
+ * in OLD's place: then that one goes first. Coming back from a crash does not need it: NEW's
+ * entry and root stay.
+ */
+static int put_loader_back(struct bl_job *job, struct bl_err *err)
+{
+	const struct bl_record *r = &job->txn.rec;
+	if (bl_commit_install_loader(job, r->system_old, err) < 0)
+		return -1;
+	if (verify(r->system_old, err) == 0)
+		return 0;
+	bl_autofree char *entry = bl_loader_entry_of(r->system_old, NULL);
+	if (entry)
+		return -1;
+	bl_profile_drop_new(r);
+	if (bl_commit_install_loader(job, r->system_old, err) < 0)
+		return -1;
+	return verify(r->system_old, err);
+}
+
 enum bl_txn_event bl_commit_undo(struct bl_job *job)
 {
 	struct bl_err err = { 0 };
@@ -132,9 +153,7 @@ enum bl_txn_event bl_commit_undo(struct bl_job *job)
 	 */
 	bl_profile_drop_beside(BL_PROFILE_CANDIDATE);
 	bl_profile_drop_beside(BL_PROFILE_PREVIOUS);
-	if (bl_profile_restore_old(r, &err) < 0 ||
-	    bl_commit_install_loader(job, r->system_old, &err) < 0 ||
-	    verify(r->system_old, &err) < 0) {
+	if (bl_profile_restore_old(r, &err) < 0 || put_loader_back(job, &err) < 0) {
 		/* the loader may be fine all the same: an installer can fail before it writes
 		 */
 		struct bl_err again = { 0 };

@@ -19,7 +19,7 @@ cut_in_installer() { # MILLISECONDS
   sys=$(new "cut$t" --argstr initrdKind other --argstr bootloaderExtra 'mkdir -p /run/belay; : > /run/belay/installing')
   on $h rm -f /run/belay/installing
   start "$sys"
-  check "E9 $t ms: installs" wait_for 240 on $h test -e /run/belay/installing
+  check "E9 $t ms: installs" wait_for $PATIENCE on $h test -e /run/belay/installing
   sleep "$((t / 1000)).$(printf %03d $((t % 1000)))"
   crash $h
   end=$(default_of $h)
@@ -41,7 +41,7 @@ E10() { panics; }
 # The watchdog that the keeper feeds runs out
 E11() {
   before
-  SUCCESS_TIMEOUT=300 start "$(cut_off hang)"
+  start "$(cut_off hang)"
   check "E11: waits for the confirmation" waits
   is "E11: the watchdog runs" "$(on $h cat /sys/class/watchdog/watchdog0/state)" active
   check "E11: the kernel hangs" "$TB/vm-hang" $h; stopwatch
@@ -53,7 +53,7 @@ E11() {
 # PID 1 freezes; the agent has to do without it
 E12() {
   before
-  start "$(cut_off frozen)"
+  SUCCESS_TIMEOUT=90 start "$(cut_off frozen)"
   check "E12: waits for the confirmation" waits
   on $h kill -SEGV 1; stopwatch
   goes_back E12 pid1-crash "$nobody_confirmed" 1
@@ -64,7 +64,7 @@ G4() {
   before
   hold_at before-profile
   start "$(new read-only)"
-  check "G4 before the commit: reached" wait_for 240 held
+  check "G4 before the commit: reached" wait_for $PATIENCE held
   on $h mount -o remount,ro /boot; let_go
   goes_back "G4 before the commit" '' 'installing the boot loader failed' 0
   on $h mount -o remount,rw /boot
@@ -72,7 +72,7 @@ G4() {
   before
   hold_at after-loader
   start "$(new half)"
-  check "G4 behind the loader: reached" wait_for 240 held
+  check "G4 behind the loader: reached" wait_for $PATIENCE held
   on $h sh -c "sed -i 's/^default .*/default none.conf/' /boot/loader/loader.conf; mount -o remount,ro /boot"; let_go
   belay_wait
   is "G4 it cannot be put back: exit code" "$RC" 4

@@ -15,16 +15,16 @@ E10() { panics; }
 next_entry() { on $h grub-editenv /boot/grub/grubenv list | sed -n 's/^next_entry=//p'; }
 
 G10() {
-  STRATEGY=boot trial 90 "$(cut_off g10)"
+  SUCCESS_TIMEOUT=40 STRATEGY=boot trial 150 "$(cut_off g10)"
   goes_back "G10 NEW boots and cannot be reached" trial-unreachable "$nobody_confirmed" 2
 }
 G11() {
-  STRATEGY=boot trial 200 "$(new g11 --argstr initrdKind other)"
+  STRATEGY=boot trial 600 "$(new g11 --argstr initrdKind other)"
   trial_commits "G11 a new initrd that boots" 1
   is "G11: no entry for one boot is left" "$(next_entry)" ""
 }
 G12() {
-  STRATEGY=boot trial 300 "$(cut_off g12)"
+  STRATEGY=boot trial 600 "$(cut_off g12)"
   check "G12 NEW waits" waits TRIAL_WAIT
   crash $h; stopwatch
   check "G12 power loss in NEW: boots" power_on $h

@@ -8,7 +8,8 @@ VM_TOOLS="qemu-system-x86_64 qemu-img mcopy mkfs.vfat grub-mkimage sfdisk cpio m
 . "$(dirname "${BASH_SOURCE[0]}")/../hosts/lib.sh"
 [ -n "${BELAY_DATADIR:-}" ] || export BELAY_DATADIR=$ROOT/build/share-points
 exec < /dev/null                # host-shell reads an open standard input to its end
-ORACLE_PATIENCE=60 SUCCESS_TIMEOUT=40 SWITCH_TIMEOUT=300 STRATEGY=live
+# limits that a machine reaches which has a tenth of a processor; those that a test waits for it sets itself
+ORACLE_PATIENCE=60 SUCCESS_TIMEOUT=200 SWITCH_TIMEOUT=600 STRATEGY=live PATIENCE=900
 nobody_confirmed='nobody confirmed over a fresh connection'
 
 ROWS="$*"                       # SCRIPT [ROW...]: those alone
@@ -38,7 +39,7 @@ held() { sleep 1; on $h test -e /run/belay/point.hit; }
 let_go() { on $h rm /run/belay/point.hit; }
 # start SYSTEM: a deployment in the background
 start() { fleet "$h=$1"; belay_start deploy --fleet-json "$FLEET"; }
-waits() { wait_for 240 state_is $h "${1:-WAIT_CONFIRM}"; }
+waits() { wait_for $PATIENCE state_is $h "${1:-WAIT_CONFIRM}"; }
 booted() { on $h readlink /run/booted-system; }
 
 # goes_back NAME CLASS REASON BOOTS: how the deployment that was started has to end, with so many
@@ -68,7 +69,7 @@ crash_at() {
   new=$(new "crash-$point")
   hold_at "$point"
   start "$new"
-  check "E8 $point: reached" wait_for 240 held
+  check "E8 $point: reached" wait_for $PATIENCE held
   crash $h
   if [ "$2" = old ]; then is "E8 $point: the disk's default at that moment" "$(default_of $h)" "$old"; fi
   stopwatch
@@ -83,7 +84,7 @@ crash_at() {
 # panics: E10, in the window
 panics() {
   before
-  SUCCESS_TIMEOUT=300 start "$(cut_off panic)"
+  start "$(cut_off panic)"
   check "E10: waits for the confirmation" waits
   panic $h; stopwatch
   goes_back E10 panic 'the host restarted before it was confirmed' 1
@@ -113,7 +114,7 @@ trial() {
   before
   start "$new"
   PLAN=''
-  wait_for 300 told_or_gone 'rebooting once'
+  wait_for $PATIENCE told_or_gone 'rebooting once'
   stopwatch
   like "a trial boot begins" "$OUT" 'rebooting once'
 }
