@@ -58,34 +58,6 @@ new() { local v=$1; shift; system web1 11 --argstr version "$v" "$@"; }
 # unit NAME TEXT: the argument `units` with one of them; \n in TEXT is a line's end
 unit() { printf "{ \"%s\".text = ''%s''; }" "$1" "${2//\\n/$'\n'}"; }
 
-# ---- time ---------------------------------------------------------------------------
-
-# clock CLASS: from the moment at which web1's next transaction is in its activation (or from now, with a
-# second word) until clock_stop; prints `# time: CLASS ms`, 0 when there has been no activation
-clock() {
-  clock_class='' clock_file=$TEST/clock
-  clock_stop
-  clock_class=$1
-  rm -f "$clock_file"
-  if [ -n "${2:-}" ]; then echo "${EPOCHREALTIME/./}" > "$clock_file"; clock_pid=; return; fi
-  local before; before=$(newest_txn web1)
-  ( trap - EXIT INT TERM HUP
-    until [ "$(newest_txn web1)" != "$before" ] && state_is web1 'ACTIVATING|CHECKING|WAIT_CONFIRM|CONFIRMED|COMMITTING|ROLLING_BACK'; do
-      sleep 0.02
-    done
-    echo "${EPOCHREALTIME/./}" > "$clock_file" ) < /dev/null > /dev/null 2>&1 3>&- &
-  clock_pid=$!
-}
-clock_pid='' clock_class=''
-clock_stop() {
-  local now=${EPOCHREALTIME/./}
-  [ -z "$clock_pid" ] || { kill "$clock_pid"; wait "$clock_pid"; } 2> /dev/null
-  if [ -n "$clock_class" ]; then
-    [ -s "$clock_file" ] || echo "$now" > "$clock_file"
-    say "# time: $clock_class $(((now - $(< "$clock_file")) / 1000))"
-  fi
-  clock_pid='' clock_class=''
-}
 # reached: a fresh connection comes through, and $old runs
 reached() { ssh_ok web1 && [ "$(on web1 readlink /run/current-system)" = "$old" ]; }
 

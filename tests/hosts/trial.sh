@@ -28,9 +28,9 @@ is "G11 it is what was booted" "$(on $h readlink /run/booted-system)" "$new"
 PLAN='"bootTimeout":12'
 new_version g10 --arg authorizedKeys '[ ]'
 probe_start $h
-stopwatch
+clock trial-unreachable
 deploy $h="$new"
-say "# time: boot trial, NEW boots unreachable $(elapsed) ms"
+clock_stop
 is "G10 exit code" "$RC" 3
 probe_stop $h
 oracle $h ROLLED_BACK "$old" "$gen"

@@ -2,6 +2,7 @@
 # Policies of failed units: A9 A10 A11.
 . "$(dirname "$0")/lib-plan.sh"
 
+CLASS=activation-fails
 up web1 11
 failing() { echo "\"$1.service\".text = \"[Service]\\nType=oneshot\\nExecStart=/bin/false\\n\";"; }
 units() { PLAN="\"units\":{\"policy\":\"$1\",\"ignore\":[${2:-}],\"listed\":[${3:-}]}"; }
