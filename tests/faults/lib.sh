@@ -31,7 +31,7 @@ rows() {
 # What every row finds: short limits, a host that is well.
 ready() {
   SUCCESS_TIMEOUT=6 SWITCH_TIMEOUT=30 IGNORE_FAILING=false STRATEGY=live BELAY_LIMIT=120
-  ELEVATE=(sudo -n) SSH_OPTIONS=() DEPLOY_ARGS=()
+  ELEVATE=(sudo -n) SSH_OPTIONS=() DEPLOY_ARGS=() PLAN=''
   unset HOST_web1
   if [ -n "$spoilt" ]; then
     if [ -e "$TB_STATE/web1/kind" ]; then "$TB/host-down" web1; fi

@@ -7,6 +7,7 @@
 #   nix-build toplevel.nix --argstr hostName web1 --argstr address 10.77.0.13/16
 { hostName
 , address ? null            # "10.77.0.11/16"; null: no network at all
+, address6 ? null           # "fd77::11/64", besides; the deployer is fd77::1 in segment 1
 , gateway ? null
 , residualGateway ? false   # scripted: the gateway in a unit of its own that only ever adds it, as NixOS's network-setup
 , address2 ? null           # of a second interface
@@ -58,6 +59,7 @@ let
     Name=${iface}
     [Network]
     ${if address == null then "" else "Address=${address}"}
+    ${if address6 == null then "" else "Address=${address6}"}
     ${if gateway == null then "" else "Gateway=${gateway}"}
     LinkLocalAddressing=no
     IPv6AcceptRA=no
