@@ -165,3 +165,9 @@ damage() {
     large) head -c 1048576 /dev/urandom > "$f" ;;
   esac
 }
+# collect SECONDS: nix-collect-garbage -d on web1, again and again with such pauses; stop_collecting ends it, also
+# the one that is at work: it takes other people's lock files away
+collect() { on web1 sh -c "setsid -f sh -c 'while :; do nix-collect-garbage -d > /dev/null 2>&1; sleep $1; done' > /dev/null 2>&1 < /dev/null"; }
+stop_collecting() {
+  on web1 sh -c 'pkill -f "while :; do [n]ix-collect"; for i in $(seq 100); do pgrep -f nix-collect-[g]arbage > /dev/null || exit 0; sleep 0.1; done; exit 1'
+}

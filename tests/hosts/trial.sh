@@ -110,8 +110,7 @@ rm -rf "$TB_STATE/$h/upper/var/lib/belay"
 { printf '\7\0\0\0'; (cd "$TB_STATE/$h/boot/loader/entries" && printf '%s\0' *belaytrial*) | sed 's/./&\x00/g'; } > "$TB_STATE/$h/$ONESHOT"
 n=$(boots $h)
 power_on $h
-wait_for 60 booted_since $h $((n + 1))
-settled $h
+comes_back $h $((n + 1))
 is "G16 the guard leaves a system that nobody asked for" "$(on $h readlink /run/current-system)" "$old"
 kill -INT "$BELAY_PID"; kill -INT "$BELAY_PID"; belay_wait
 new_version after16
