@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define FAILED_MAX 64
+
 int bl_stc_run(const struct bl_stc *stc)
 {
 	bl_autofree char *program = bl_xprintf("%s/bin/switch-to-configuration", stc->system);
@@ -95,6 +97,56 @@ enum bl_verdict bl_activation_judge(int status, const char *output, char *reason
 		return BL_ACT_FAILED;
 	default:
 		return judge_status(status, output, reason, size);
+	}
+}
+
+/* The unit of "Failed to JOB UNIT" or "Failed to JOB UNIT: why"; NULL: another line. */
+static char *unit_of_job(const char *line)
+{
+	static const char *const jobs[] = { "start ", "stop ", "restart ", "reload " };
+	static const char failed[] = "Failed to ";
+	if (!bl_starts_with(line, failed))
+		return NULL;
+	line += sizeof(failed) - 1;
+	for (size_t i = 0; i < BL_COUNT(jobs); i++) {
+		if (!bl_starts_with(line, jobs[i]))
+			continue;
+		const char *unit = line + strlen(jobs[i]);
+		size_t len = strcspn(unit, " ");
+		/* names have colons too, but do not end with one */
+		if (len > 0 && unit[len - 1] == ':')
+			len--;
+		else if (unit[len])
+			return NULL;
+		bool named = memchr(unit, '.', len) != NULL;
+		return named ? bl_xprintf("%.*s", (int)len, unit) : NULL;
+	}
+	return NULL;
+}
+
+/* "user@NAME.service" of "warning: user activation for NAME failed"; NULL: another line. */
+static char *user_of_warning(const char *line)
+{
+	static const char before[] = "warning: user activation for ";
+	if (!bl_starts_with(line, before))
+		return NULL;
+	const char *name = line + sizeof(before) - 1;
+	size_t len = strcspn(name, " ");
+	if (len == 0 || strcmp(name + len, " failed") != 0)
+		return NULL;
+	return bl_xprintf("user@%.*s.service", (int)len, name);
+}
+
+void bl_activation_failed(const char *output, struct bl_strv *out)
+{
+	BL_AUTO(bl_strv) lines = { 0 };
+	bl_strv_split(&lines, output, '\n');
+	for (size_t i = 0; i < lines.n && out->n < FAILED_MAX; i++) {
+		bl_autofree char *name = unit_of_job(lines.items[i]);
+		if (!name)
+			name = user_of_warning(lines.items[i]);
+		if (name && strlen(name) < 256 && !bl_strv_has(out, name))
+			bl_strv_add(out, name);
 	}
 }
 

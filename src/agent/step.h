@@ -22,6 +22,7 @@ struct bl_keeper {
 	bool after_boot;
 	int64_t pinged_ns;
 	int64_t units_ns;
+	struct bl_strv failed_jobs; /* of the activation, see bl_activation_failed */
 	bool units_told;
 };
 

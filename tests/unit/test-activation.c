@@ -117,6 +117,48 @@ static void a_reason_never_passes_its_room(void **state)
 	}
 }
 
+static void jobs_and_users_that_failed_are_told_apart_from_other_lines(void **state)
+{
+	(void)state;
+	static const char output[] =
+		"activating the configuration...\n"
+		"Failed to reload nginx.service: Unit nginx.service cannot be reloaded\n"
+		"Failed to restart getty@tty1.service\n"
+		"Failed to restart getty@tty1.service\n"
+		"Failed to restart user unit app.service\n"
+		"warning: user activation for ann failed\n"
+		"warning: user activation for  failed\n"
+		"warning: user activation for bob failed to be long\n"
+		"Failed to run activate script\n"
+		"Failed to start \n"
+		"Failed to start the whole thing\n"
+		"Failed to start dev-disk-by\\x2dlabel-a:b.device\n"
+		"  systemd[1]: Failed to start other.service\n"
+		"Failed to stop last.mount";
+	static const char *const want[] = { "nginx.service", "getty@tty1.service",
+					    "user@ann.service",
+					    "dev-disk-by\\x2dlabel-a:b.device", "last.mount" };
+	BL_AUTO(bl_strv) got = { 0 };
+	bl_activation_failed(output, &got);
+	assert_int_equal(got.n, BL_COUNT(want));
+	for (size_t i = 0; i < got.n; i++)
+		assert_string_equal(got.items[i], want[i]);
+	BL_AUTO(bl_strv) none = { 0 };
+	bl_activation_failed("", &none);
+	assert_int_equal(none.n, 0);
+}
+
+static void a_flood_of_failed_jobs_is_cut(void **state)
+{
+	(void)state;
+	BL_AUTO(bl_buf) output = { 0 };
+	BL_AUTO(bl_strv) got = { 0 };
+	for (int i = 0; i < 1000; i++)
+		bl_buf_printf(&output, "Failed to start u%d.service\n", i);
+	bl_activation_failed(bl_buf_str(&output), &got);
+	assert_int_equal(got.n, 64);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -124,6 +166,8 @@ int main(void)
 		cmocka_unit_test(no_status_but_0_is_a_success),
 		cmocka_unit_test(a_killed_activation_is_never_taken_for_one_that_did_nothing),
 		cmocka_unit_test(a_reason_never_passes_its_room),
+		cmocka_unit_test(jobs_and_users_that_failed_are_told_apart_from_other_lines),
+		cmocka_unit_test(a_flood_of_failed_jobs_is_cut),
 	};
 	return cmocka_run_group_tests_name("activation", tests, NULL, NULL);
 }
