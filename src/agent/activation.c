@@ -10,6 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#define FAILED_MAX   64
+#define SIGNS_MAX    65536
+#define LINE_MAX_LEN 512
+
 int bl_stc_run(const struct bl_stc *stc)
 {
 	bl_autofree char *program = bl_xprintf("%s/bin/switch-to-configuration", stc->system);
@@ -32,27 +36,48 @@ int bl_stc_run(const struct bl_stc *stc)
 	return status;
 }
 
+static const char job_failed[] = "Failed to ";
 static const char script_failed[] = "Failed to run activate script";
+static const char user_failed[] = "warning: user activation for ";
 static const char snippet_failed[] = "Activation script snippet '";
 static const char locked[] = "Could not acquire lock";
 
+/* Keeps the line if it says something; of a long one what it says. */
+static void keep_sign(struct bl_buf *found, const char *line, size_t len)
+{
+	static const char *const signs[] = { job_failed, snippet_failed, locked, user_failed };
+	const char *at = NULL;
+	for (size_t i = 0; i < BL_COUNT(signs) && !at; i++)
+		at = bl_find(line, len, signs[i]);
+	if (!at || found->len > SIGNS_MAX)
+		return;
+	if (len > LINE_MAX_LEN) {
+		len -= (size_t)(at - line);
+		len = len < LINE_MAX_LEN ? len : LINE_MAX_LEN;
+		line = at;
+	}
+	bl_buf_append(found, line, len);
+	bl_buf_append(found, "\n", 1);
+}
+
 char *bl_activation_signs(int fd)
 {
-	static const char *const signs[] = { script_failed, snippet_failed, locked };
 	BL_AUTO(bl_buf) found = { 0 };
 	BL_AUTO(bl_buf) text = { 0 };
-	char chunk[16384];
+	char chunk[4096];
 	ssize_t n = 0;
 	while ((n = read(fd, chunk, sizeof(chunk))) > 0) {
 		bl_buf_append(&text, chunk, (size_t)n);
-		for (size_t i = 0; i < BL_COUNT(signs); i++)
-			if (bl_find(bl_buf_str(&text), text.len, signs[i]) &&
-			    !strstr(bl_buf_str(&found), signs[i]))
-				bl_buf_printf(&found, "%s\n", signs[i]);
-		/* one that the chunk's end cuts */
-		if (text.len > sizeof(script_failed))
-			bl_buf_drop(&text, text.len - sizeof(script_failed));
+		for (char *end; (end = memchr(bl_buf_str(&text), '\n', text.len));) {
+			keep_sign(&found, text.data, (size_t)(end - text.data));
+			bl_buf_drop(&text, (size_t)(end - text.data) + 1);
+		}
+		if (text.len > SIGNS_MAX) {
+			keep_sign(&found, text.data, text.len);
+			bl_buf_clear(&text);
+		}
 	}
+	keep_sign(&found, bl_buf_str(&text), text.len);
 	return bl_xstrdup(bl_buf_str(&found));
 }
 
@@ -116,6 +141,54 @@ enum bl_verdict bl_activation_judge(int status, const char *output, char *reason
 		return BL_ACT_FAILED;
 	default:
 		return judge_status(status, output, reason, size);
+	}
+}
+
+/* The unit of "Failed to JOB UNIT" or "Failed to JOB UNIT: why"; NULL: another line. */
+static char *unit_of_job(const char *line)
+{
+	static const char *const jobs[] = { "start ", "stop ", "restart ", "reload " };
+	if (!bl_starts_with(line, job_failed))
+		return NULL;
+	line += sizeof(job_failed) - 1;
+	for (size_t i = 0; i < BL_COUNT(jobs); i++) {
+		if (!bl_starts_with(line, jobs[i]))
+			continue;
+		const char *unit = line + strlen(jobs[i]);
+		size_t len = strcspn(unit, " ");
+		/* names have colons too, but do not end with one */
+		if (len > 0 && unit[len - 1] == ':')
+			len--;
+		else if (unit[len])
+			return NULL;
+		bool named = memchr(unit, '.', len) != NULL;
+		return named ? bl_xprintf("%.*s", (int)len, unit) : NULL;
+	}
+	return NULL;
+}
+
+/* "user@NAME.service" of "warning: user activation for NAME failed"; NULL: another line. */
+static char *user_of_warning(const char *line)
+{
+	if (!bl_starts_with(line, user_failed))
+		return NULL;
+	const char *name = line + sizeof(user_failed) - 1;
+	size_t len = strcspn(name, " ");
+	if (len == 0 || strcmp(name + len, " failed") != 0)
+		return NULL;
+	return bl_xprintf("user@%.*s.service", (int)len, name);
+}
+
+void bl_activation_failed(const char *output, struct bl_strv *out)
+{
+	BL_AUTO(bl_strv) lines = { 0 };
+	bl_strv_split(&lines, output, '\n');
+	for (size_t i = 0; i < lines.n && out->n < FAILED_MAX; i++) {
+		bl_autofree char *name = unit_of_job(lines.items[i]);
+		if (!name)
+			name = user_of_warning(lines.items[i]);
+		if (name && strlen(name) < 256 && !bl_strv_has(out, name))
+			bl_strv_add(out, name);
 	}
 }
 

@@ -4,6 +4,7 @@
 #define BELAY_AGENT_ACTIVATION_H
 
 #include "agent/cgroup.h"
+#include "base/str.h"
 
 struct bl_stc {
 	const char *system;       /* whose switch-to-configuration */
@@ -44,10 +45,18 @@ enum bl_verdict {
 enum bl_verdict bl_activation_judge(int status, const char *output, char *reason, size_t size);
 
 /*
- * What the judge looks for in the output that @fd gives up to its end, and nothing else: a new
- * string. However much was printed, it takes little memory.
+ * The lines of the output that @fd gives up to its end which the two below look for: a new
+ * string, of 64 KiB at the most however much was printed.
  */
 char *bl_activation_signs(int fd);
+
+/*
+ * What failed by the @output of a `test` that ended with 4, and is not to be seen in the states
+ * of the units afterwards: units whose job failed though they are not failed themselves (a
+ * reload), and users' units, as "user@NAME.service". Adds to @out, 64 at the most. Source:
+ * nixpkgs switch-to-configuration-ng; older ones, and the one in Perl, are silent about users.
+ */
+void bl_activation_failed(const char *output, struct bl_strv *out);
 
 /*
  * Drops from /run/nixos/{start,restart,reload}-list every unit that @system does not have: a

@@ -335,6 +335,7 @@ int bl_keeper_main(uint64_t epoch, enum bl_keeper_role role)
 	}
 	if (rc < 0)
 		bl_log(BL_LOG_ERR, "transaction %llu: %s", (unsigned long long)epoch, err.msg);
+	bl_strv_free(&k.failed_jobs);
 	bl_snapshot_free(&k.job.before);
 	bl_plan_free(&k.job.plan);
 	bl_txn_close(&k.job.txn);

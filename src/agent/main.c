@@ -18,17 +18,13 @@
 static const char help[] =
 	"usage: belay-agent COMMAND\n"
 	"\n"
-	"The part of belay that runs on a NixOS host, as root. belay carries it there and\n"
-	"runs it; by hand, these are of use:\n"
+	"belay carries it to a NixOS host and runs it there. By hand, as root:\n"
 	"\n"
 	"  status       what runs, what would boot, and the newest transaction\n"
 	"  abort N      end transaction N now: back to the old system\n"
-	"  --version    print the version\n"
-	"  --help       print this\n"
+	"  --version, --help\n"
 	"\n"
-	"belay itself runs: serve [SYSTEM], confirm N, keeper N, deadman N, force MS;\n"
-	"systemd runs at boot: guard.\n"
-	"Logs and journal of each transaction are in /var/lib/belay/txn/N.\n";
+	"Logs are in /var/lib/belay/txn/N; see belay-agent(8).\n";
 
 static int print_status(void)
 {

@@ -53,7 +53,10 @@ static enum bl_verdict activate_once(struct bl_keeper *k, char *reason, size_t s
 	int status = bl_stc_run(&stc);
 	bl_job_say(&k->job, "switch-to-configuration test: status %d", status);
 	bl_autofree char *output = read_signs(k, from < 0 ? 0 : from);
-	return bl_activation_judge(status, output, reason, size);
+	enum bl_verdict v = bl_activation_judge(status, output, reason, size);
+	if (v == BL_ACT_UNITS)
+		bl_activation_failed(output, &k->failed_jobs);
+	return v;
 }
 
 /* The units policy 5.2. */
@@ -69,6 +72,9 @@ static enum bl_txn_event judge_units(struct bl_keeper *k)
 		bl_txn_reason(&k->job.txn, "units cannot be asked for: %s", err.msg);
 		return BL_EV_FAIL;
 	}
+	for (size_t i = 0; i < k->failed_jobs.n; i++)
+		if (!bl_strv_has(&failed, k->failed_jobs.items[i]))
+			bl_strv_add(&failed, k->failed_jobs.items[i]);
 	bl_units_judge(&k->job.plan, &failed, &k->job.before.failed, &bad, &ignored);
 	bl_autofree char *let_pass = bl_strv_missing(&ignored, &none);
 	if (let_pass && !k->units_told)

@@ -26,6 +26,7 @@ struct bl_keeper {
 	bool unconfirmed; /* live, and nobody came in time */
 	int64_t pinged_ns;
 	int64_t units_ns;
+	struct bl_strv failed_jobs; /* of the activation, see bl_activation_failed */
 	bool units_told;
 };
 

@@ -212,13 +212,13 @@ void bl_strv_free(struct bl_strv *v)
 }
 
 /* By hand: the C library's way is made for large things, and is large. */
-bool bl_find(const char *data, size_t len, const char *text)
+const char *bl_find(const char *data, size_t len, const char *text)
 {
 	size_t n = strlen(text);
 	for (; len >= n; data++, len--)
 		if (memcmp(data, text, n) == 0)
-			return true;
-	return false;
+			return data;
+	return NULL;
 }
 
 void bl_strv_split(struct bl_strv *v, const char *s, char sep)

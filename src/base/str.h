@@ -44,8 +44,8 @@ void bl_buf_put_shell_word(struct bl_buf *b, const char *word);
 bool bl_glob(const char *pattern, const char *s);
 
 /* A NULL-terminated list of strings that is owned; grows with bl_strv_add. */
-/* Whether @text is in the @len bytes of @data, which may hold anything. */
-bool bl_find(const char *data, size_t len, const char *text);
+/* Where @text is in the @len bytes of @data, which may hold anything; NULL: nowhere. */
+const char *bl_find(const char *data, size_t len, const char *text);
 
 struct bl_strv {
 	char **items; /* NULL-terminated once anything was added */

@@ -122,4 +122,24 @@ row_A22() {
   spoilt=1                       # nothing can be copied there any more
 }
 
+# No unit of the system fails when a user's does: the status and a line of the output are all there is.
+row_A23() {
+  local users='[ { name = "ann"; } ]' app
+  app() { printf '{ "app.service".text = "[Unit]\nConditionUser=ann\n[Service]\nType=exec\nExecStart=%s\n"; }' "$1"; }
+  # shellcheck disable=SC2016  # expanded there
+  runs_app() { on web1 sh -c 'XDG_RUNTIME_DIR=/run/user/$(id -u ann) setpriv --reuid ann --regid ann --init-groups systemctl --user -q is-active app.service'; }
+  fresh --argstr version a23old --arg users "$users" --arg userUnits "$(app '/bin/sleep 986')"
+  on web1 loginctl enable-linger ann
+  check "A23 a lingering user has a unit that runs" wait_for 20 runs_app
+  bad=$(new a23 --arg users "$users" --arg userUnits "$(app /nonexistent)")
+  goes_back "A23 a user's unit fails" activation-fails 'user@ann.service' "$bad"
+  check "A23: the old one runs again" wait_for 20 runs_app
+  PLAN='"units":{"policy":"new-failures","ignore":["user@ann.service"]}'
+  commits "A23: ignored as asked for" "$bad"
+  like "A23: and told" "$OUT" 'ignored as asked for: user@ann.service'
+  PLAN=
+  commits "A23: a good one" "$(new a23good --arg users "$users" --arg userUnits "$(app '/bin/sleep 985')")"
+  spoilt=1
+}
+
 rows "$@"

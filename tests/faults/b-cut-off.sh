@@ -145,4 +145,36 @@ row_B21() {
     "[Service]\nType=exec\nExecStart=/bin/sh -c 'ip link set eth0 down; sleep 10; ip link set eth0 up; exec sleep infinity'\n")")"
 }
 
+# The deployer asks for an address of its own family: IPv4 alone would not show it.
+row_B22() {
+  local v6=fd77::11
+  ip -n "$TB_PREFIX-ctl" -6 addr show dev eth0 | grep -q fd77::1 || { skip "B22 IPv6 lost" "no IPv6 in this kernel"; return; }
+  fresh --argstr version b22old --argstr address6 $v6/64
+  PLAN='"checks":[{"name":"v6","type":"tcp","where":"deployer","host":"'$v6'","port":22,"timeout":3,"retries":1}]'
+  commits "B22 both families answer" "$(new b22 --argstr address6 $v6/64)"
+  goes_back "B22 IPv6 lost, IPv4 fine" check-fails 'check v6' "$(new b22bad)"
+  check "B22: IPv6 answers again" answers $v6
+}
+# answers ADDRESS: sshd there, to the deployer
+answers() { ctl bash -c "read -t 3 -r x < /dev/tcp/$1/22 && [[ \$x == SSH-2.0* ]]"; }
+
+# Debian trixie: an sshd that shuts out sources which fail too often, also a later systemd and Nix. The confirmation is
+# tried for so long that a try a second would be too many.
+row_B23() {
+  local log=$TEST/sshd.log
+  "$TB/build-rootfs" trixie > "$TEST/trixie.log" 2>&1 || { skip "B23 sshd penalises us" "no root file system of Debian trixie"; return; }
+  fresh --suite trixie
+  say "# B23: $(on web1 sh -c 'ssh -V 2>&1; systemctl --version | head -n 1; nix --version' | paste -sd,)"
+  check "B23: sshd has penalties" on web1 sh -c '/usr/sbin/sshd -T | grep -q "^persourcepenalties .*authfail:5"'
+  commits "B23 a good system" "$(new b23good)"
+  SUCCESS_TIMEOUT=40
+  goes_back "B23 sshd refuses our key for 40 s" unreachable "$nobody_confirmed" "$(new b23 --arg authorizedKeys '[ ]')"
+  on web1 journalctl -q --no-pager -u sshd > "$log"
+  check "B23: it was tried more than once ($(grep -c 'closed by authenticating user' "$log"))" test "$(grep -c 'closed by authenticating user' "$log")" -gt 1
+  check_not "B23: and never so often that we were shut out" grep -q 'penalty' "$log"
+  SUCCESS_TIMEOUT=6
+  commits "B23: the next one works" "$(new b23next)"
+  spoilt=1
+}
+
 rows "$@"

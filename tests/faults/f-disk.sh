@@ -146,7 +146,7 @@ row_F6() {
 row_F7() {
   local i
   SUCCESS_TIMEOUT=20
-  on web1 sh -c 'setsid -f sh -c "while :; do nix-collect-garbage -d > /dev/null 2>&1; done" > /dev/null 2>&1 < /dev/null'
+  collect 0
   new=$(new f7good --arg ballastMB 8)
   for i in 1 2 3 4 5 6; do
     deploy web1="$new"
@@ -163,17 +163,28 @@ row_F7() {
     [ "$RC" = 1 ] || break
   done
   is "F7 collected all the time: a bad one goes back" "$RC" 3
-  # the shell's command line is the only one that has both
-  on web1 sh -c 'pkill -f "while :; do nix-collect"; sleep 0.5'
+  check "F7: the last collection ends" stop_collecting
   oracle web1 ROLLED_BACK "$old" "$gen"
 }
 
-# Whatever keeps nix-env waiting; with Nix 2.8 a collection's own lock does not any more.
+# A collection that goes on and on: whoever registers a root has to ask it, and it does not answer.
 row_F8() {
+  local bad; bad=$(new f8)
   inject_ms commit_ms 4000
-  on web1 sh -c 'setsid -f flock /nix/var/nix/profiles/system.lock sleep 991 > /dev/null 2>&1 < /dev/null'
-  goes_back "F8 the profile's lock is held" commit-fails 'set the system profile' "$(new f8)"
-  on web1 pkill -f 'sleep 991'
+  inject after-CONFIRMED sleep
+  # the copy is over by then, and is not what is to be kept waiting
+  once_in CONFIRMED on web1 sh -c 'mkdir -p /nix/var/nix/gc-socket
+    setsid -f flock /nix/var/nix/gc.lock sleep 991 > /dev/null 2>&1 < /dev/null
+    systemd-run --quiet --unit=collector --socket-property=ListenStream=/nix/var/nix/gc-socket/socket sleep infinity'
+  clock commit-fails
+  deploy web1="$bad"
+  clock_stop
+  # the oracle has questions that wait for it too
+  on web1 sh -c 'systemctl stop collector.socket collector.service; pkill -f "sleep [9]91"'
+  is "F8 a collection holds the lock: exit code of a rollback" "$RC" 3
+  like "F8: reason" "$OUT" 'reason: .*set the system profile: no end in time'
+  oracle web1 ROLLED_BACK "$old" "$gen"
+  commits "F8: and when it has ended" "$(new f8good)"
 }
 
 row_F9() {

@@ -30,7 +30,7 @@ rows() {
 # What every row finds: short limits, a host that is well.
 ready() {
   SUCCESS_TIMEOUT=6 SWITCH_TIMEOUT=30 IGNORE_FAILING=false STRATEGY=live BELAY_LIMIT=120
-  ELEVATE=(sudo -n) SSH_OPTIONS=() DEPLOY_ARGS=()
+  ELEVATE=(sudo -n) SSH_OPTIONS=() DEPLOY_ARGS=() PLAN=''
   unset HOST_web1
   if [ -n "$spoilt" ]; then
     if [ -e "$TB_STATE/web1/kind" ]; then "$TB/host-down" web1; fi
@@ -57,34 +57,6 @@ new() { local v=$1; shift; system web1 11 --argstr version "$v" "$@"; }
 # unit NAME TEXT: the argument `units` with one of them; \n in TEXT is a line's end
 unit() { printf "{ \"%s\".text = ''%s''; }" "$1" "${2//\\n/$'\n'}"; }
 
-# ---- time ---------------------------------------------------------------------------
-
-# clock CLASS: from the moment at which web1's next transaction is in its activation (or from now, with a
-# second word) until clock_stop; prints `# time: CLASS ms`, 0 when there has been no activation
-clock() {
-  clock_class='' clock_file=$TEST/clock
-  clock_stop
-  clock_class=$1
-  rm -f "$clock_file"
-  if [ -n "${2:-}" ]; then echo "${EPOCHREALTIME/./}" > "$clock_file"; clock_pid=; return; fi
-  local before; before=$(newest_txn web1)
-  ( trap - EXIT INT TERM HUP
-    until [ "$(newest_txn web1)" != "$before" ] && state_is web1 'ACTIVATING|CHECKING|WAIT_CONFIRM|CONFIRMED|COMMITTING|ROLLING_BACK'; do
-      sleep 0.02
-    done
-    echo "${EPOCHREALTIME/./}" > "$clock_file" ) < /dev/null > /dev/null 2>&1 3>&- &
-  clock_pid=$!
-}
-clock_pid='' clock_class=''
-clock_stop() {
-  local now=${EPOCHREALTIME/./}
-  [ -z "$clock_pid" ] || { kill "$clock_pid"; wait "$clock_pid"; } 2> /dev/null
-  if [ -n "$clock_class" ]; then
-    [ -s "$clock_file" ] || echo "$now" > "$clock_file"
-    say "# time: $clock_class $(((now - $(< "$clock_file")) / 1000))"
-  fi
-  clock_pid='' clock_class=''
-}
 # reached: a fresh connection comes through, and $old runs
 reached() { ssh_ok web1 && [ "$(on web1 readlink /run/current-system)" = "$old" ]; }
 
@@ -191,4 +163,10 @@ damage() {
     future) printf 'version=9' | dd of="$f" bs=1 conv=notrunc 2> /dev/null ;;
     large) head -c 1048576 /dev/urandom > "$f" ;;
   esac
+}
+# collect SECONDS: nix-collect-garbage -d on web1, again and again with such pauses; stop_collecting ends it, also
+# the one that is at work: it takes other people's lock files away
+collect() { on web1 sh -c "setsid -f sh -c 'while :; do nix-collect-garbage -d > /dev/null 2>&1; sleep $1; done' > /dev/null 2>&1 < /dev/null"; }
+stop_collecting() {
+  on web1 sh -c 'pkill -f "while :; do [n]ix-collect"; for i in $(seq 100); do pgrep -f nix-collect-[g]arbage > /dev/null || exit 0; sleep 0.1; done; exit 1'
 }

@@ -46,6 +46,10 @@ static void activation(int status, const char *output)
 	assert(memchr(reason, '\0', sizeof(reason)));
 	assert((v == BL_ACT_OK) == (status == 0));
 	assert((v == BL_ACT_OK) == (reason[0] == '\0'));
+	BL_AUTO(bl_strv) failed = { 0 };
+	bl_activation_failed(output, &failed);
+	for (size_t i = 0; i < failed.n; i++)
+		assert(failed.items[i][0] && !strpbrk(failed.items[i], " \n"));
 }
 
 static void drop(void *ctx, const char *name, enum bl_item_level level, const char *text,

@@ -11,7 +11,9 @@ goes_back() {
   local name=$1 reason=$2
   probe_start web1
   stopwatch
+  clock "${CLASS:-activation-fails}"
   deploy web1="$bad"
+  clock_stop
   local ms; ms=$(elapsed)
   is "$name: exit code" "$RC" "${3:-3}"
   like "$name: reason" "$OUT" "reason: .*$reason"
@@ -30,7 +32,7 @@ goes_back "A5 activation crashes" 'activation script failed'
 bad=$(system web1 11 --argstr version a9 --arg units "$bad_unit")
 goes_back "A9 a unit fails" 'bad.service'
 
-SWITCH_TIMEOUT=4 LIMIT=12
+SWITCH_TIMEOUT=4 LIMIT=12 CLASS=activation-hangs
 bad=$(system web1 11 --argstr version a3 --argstr activationExtra 'sleep infinity')
 goes_back "A3 activation hangs" 'did not end in time'
 check_not "A3: its sleep is gone" on web1 sh -c 'ps -eo args | grep -q "[s]leep infinity"'
@@ -39,7 +41,7 @@ goes_back "A4 it hangs and its child escapes" 'did not end in time'
 check_not "A4: the child is gone too" on web1 sh -c 'ps -eo args | grep -q "[s]leep 99[78]"'
 bad=$(system web1 11 --argstr version a12 --arg units '{ "slow.service".text = "[Service]\nType=oneshot\nExecStart=/bin/sleep 996\n"; }')
 goes_back "A12 a oneshot without limit" 'did not end in time'
-SWITCH_TIMEOUT=60 LIMIT=10
+SWITCH_TIMEOUT=60 LIMIT=10 CLASS=activation-fails
 
 # A6: switch-to-configuration itself is killed, units stopped
 app='{ "app.service".text = "[Service]\nExecStart=/bin/sleep 995\n"; }'

@@ -59,8 +59,11 @@ next_system; inject after-WAIT_CONFIRM stop
 last=$(newest_txn web1)
 fleet web1="$new"
 belay_start deploy --fleet-json "$FLEET"
+wait_for 30 newer_is WAIT_CONFIRM
+clock agent-frozen now
 check "E3 stopped: the deadman or the watchdog ends it" wait_for 90 newer_is 'ROLLED_BACK|COMMITTED'
 belay_wait
+clock_stop
 check "E3 stopped: told as it is" test "$RC" = "$([ "$(state_of web1)" = COMMITTED ] && echo 0 || echo 3)"
 SWITCH_TIMEOUT=60 SUCCESS_TIMEOUT=20
 
@@ -71,7 +74,10 @@ fleet web1="$new"
 belay_start deploy --fleet-json "$FLEET"
 check "D1: it waits" wait_for 30 state_is web1 WAIT_CONFIRM
 kill -KILL "$BELAY_PID"; belay_wait
+clock deployer-dies now
 check "D1: goes back by itself" wait_for 20 state_is web1 ROLLED_BACK
+check "D1: and can be reached" wait_for 20 ssh_ok web1
+clock_stop
 oracle web1 ROLLED_BACK "$old" "$gen"
 belay resume --fleet-json "$FLEET"
 is "D1: resume tells that it went back" "$RC" 3

@@ -21,8 +21,11 @@ crash_at() {
   belay_start deploy --fleet-json "$FLEET"
   check "$point: reached" wait_for 30 on web1 test -e /run/belay/point.hit
   sync
+  clock power-loss now
   crash web1
   power_on web1
+  check "$point: it can be reached again" wait_for 20 ssh_ok web1
+  clock_stop
   belay_wait
   if [ "$want" = new ]; then state=COMMITTED sys=$new gen=$((gen + 1)) code=0; else state=ROLLED_BACK sys=$old code=3; fi
   is "$point: belay tells the truth" "$RC" $code

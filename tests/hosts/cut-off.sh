@@ -13,7 +13,9 @@ rolls_back() {
   bad=$(system web1 11 --argstr version "${name// /-}" "$@")
   probe_start web1
   stopwatch
+  clock unreachable
   deploy web1="$bad"
+  clock_stop
   local ms; ms=$(elapsed)
   is "$name: exit code of a rollback" "$RC" 3
   like "$name: says so" "$OUT" '^\[web1\] Failed to activate new system! Rolled back to previous one'

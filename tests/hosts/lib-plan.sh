@@ -22,7 +22,9 @@ fails() {
   local old ms; old=$(old_of web1)
   probe_start web1
   stopwatch
+  clock "${CLASS:-check-fails}"
   deploy web1="$new"
+  clock_stop
   ms=$(elapsed)
   is "$1: exit code" "$RC" 3
   like "$1: reason" "$OUT" "reason: $2"

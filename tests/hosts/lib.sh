@@ -305,6 +305,35 @@ belay_gone() { ! kill -0 "$BELAY_PID" || [[ $(< "/proc/$BELAY_PID/stat") == *') 
 # deploy NODE=PATH...: fleet, then belay deploy, with DEPLOY_ARGS
 deploy() { fleet "$@"; belay deploy --fleet-json "$FLEET" "${DEPLOY_ARGS[@]}"; }
 
+# ---- how long a host is away ----------------------------------------------------
+
+# clock CLASS [now]: from the moment at which web1's next transaction is in its activation (or from now) until
+# clock_stop, which prints `# time: CLASS ms`; 0 when there has been no activation.  ../faults/times has the classes.
+clock() {
+  clock_class='' clock_file=$TEST/clock
+  clock_stop
+  clock_class=$1
+  rm -f "$clock_file"
+  if [ -n "${2:-}" ]; then echo "${EPOCHREALTIME/./}" > "$clock_file"; clock_pid=; return; fi
+  local before; before=$(newest_txn web1)
+  ( trap - EXIT INT TERM HUP
+    until [ "$(newest_txn web1)" != "$before" ] && state_is web1 'ACTIVATING|CHECKING|WAIT_CONFIRM|TRIAL_REBOOT|CONFIRMED|COMMITTING|ROLLING_BACK'; do
+      [ -e /proc/$$ ] || exit        # the test was killed
+      sleep 0.02
+    done
+    echo "${EPOCHREALTIME/./}" > "$clock_file" ) < /dev/null > /dev/null 2>&1 3>&- &
+  clock_pid=$!
+}
+clock_pid='' clock_class=''
+clock_stop() {
+  local now=${EPOCHREALTIME/./}
+  [ -z "$clock_pid" ] || { kill "$clock_pid"; wait "$clock_pid"; } 2> /dev/null
+  if [ -n "$clock_class" ]; then
+    [ -s "$clock_file" ] || echo "$now" > "$clock_file"
+    say "# time: $clock_class $(((now - $(< "$clock_file")) / 1000))"
+  fi
+  clock_pid='' clock_class=''
+}
 # ---- the oracle -----------------------------------------------------------------
 
 # facts HOST [deep]: one fact a line, as the host itself sees them.  The script comes

@@ -8,7 +8,9 @@ old=$(old_of web1)
 undone() {
   local name=$1 reason=$2 bad; shift 2
   bad=$(system web1 11 --argstr version "${name%% *}" "$@")
+  clock commit-fails
   deploy web1="$bad"
+  clock_stop
   is "$name: exit code of a rollback" "$RC" 3
   like "$name: reason" "$OUT" "reason: .*$reason"
   oracle web1 ROLLED_BACK "$old" 1

@@ -2,6 +2,7 @@
 # Policies of failed units: A9 A10 A11.
 . "$(dirname "$0")/lib-plan.sh"
 
+CLASS=activation-fails
 up web1 11
 failing() { echo "\"$1.service\".text = \"[Service]\\nType=oneshot\\nExecStart=/bin/false\\n\";"; }
 units() { PLAN="\"units\":{\"policy\":\"$1\",\"ignore\":[${2:-}],\"listed\":[${3:-}]}"; }
@@ -34,4 +35,15 @@ next --arg units '{ "late.service".text = "[Service]\nExecStart=/bin/sh -c \"sle
 units new-failures
 PLAN+=',"checks":[{"name":"slow","type":"command","command":"sleep 8","where":"deployer","timeout":20}]'
 fails "A11 a unit fails late" 'units failed that were not failed before: late.service'
+
+# a job that failed, and a unit that is as active as it was: only the activation's own word tells
+reloads() { echo "{ \"reloads.service\".text = \"[Unit]\\nX-ReloadIfChanged=true\\n[Service]\\nExecStart=/bin/sleep infinity\\nExecReload=$1\\n\"; }"; }
+PLAN=
+next --arg units "$(reloads /bin/true)"
+passes "a unit that can be reloaded"
+next --arg units "$(reloads /bin/false)"
+fails "a unit's reload fails" 'units failed that were not failed before: reloads.service'
+is "and it is active all the same" "$(on web1 systemctl is-active reloads.service)" active
+units new-failures '"reloads.service"'
+passes "a unit's reload fails, as it may"
 done_testing

@@ -121,20 +121,69 @@ static void a_reason_never_passes_its_room(void **state)
 static void signs_are_found_wherever_they_stand(void **state)
 {
 	(void)state;
-	static const size_t at[] = { 0, 1, 16384 - 5, 16384, 3 * 16384 - 27, 1000000 };
+	static const size_t at[] = { 0, 1, 4096 - 5, 4096, 3 * 4096 - 27, 60000, 1000000 };
 	for (size_t i = 0; i < BL_COUNT(at); i++) {
 		FILE *f = tmpfile();
 		assert_non_null(f);
 		for (size_t n = 0; n < at[i]; n++)
 			fputc('x', f);
-		fputs(NG_SCRIPT LOCK_TEXT NG_SCRIPT, f);
+		fputs("\n" NG_SCRIPT LOCK_TEXT "  Failed to mount\n", f);
+		for (size_t n = 0; n < at[i]; n++)
+			fputc('y', f);
+		fputs("Failed to start a.service", f);
 		rewind(f);
 		bl_autofree char *signs = bl_activation_signs(fileno(f));
-		assert_string_equal(signs, "Failed to run activate script\n" LOCK_TEXT);
+		static const char want[] =
+			"Failed to run activate script\n" LOCK_TEXT "  Failed to mount\n";
+		assert_int_equal(strncmp(signs, want, sizeof(want) - 1), 0);
+		assert_non_null(strstr(signs, "Failed to start a.service\n"));
+		assert_true(strlen(signs) < 8192);
 		fclose(f);
 	}
 	bl_autofree char *none = bl_activation_signs(-1);
 	assert_string_equal(none, "");
+}
+
+static void jobs_and_users_that_failed_are_told_apart_from_other_lines(void **state)
+{
+	(void)state;
+	static const char output[] =
+		"activating the configuration...\n"
+		"Failed to reload nginx.service: Unit nginx.service cannot be reloaded\n"
+		"Failed to restart getty@tty1.service\n"
+		"Failed to restart getty@tty1.service\n"
+		"Failed to restart user unit app.service\n"
+		"warning: user activation for ann failed\n"
+		"warning: user activation for  failed\n"
+		"warning: user activation for bob failed to be long\n"
+		"Failed to run activate script\n"
+		"Failed to start \n"
+		"Failed to start the whole thing\n"
+		"Failed to start dev-disk-by\\x2dlabel-a:b.device\n"
+		"  systemd[1]: Failed to start other.service\n"
+		"Failed to stop last.mount";
+	static const char *const want[] = { "nginx.service", "getty@tty1.service",
+					    "user@ann.service",
+					    "dev-disk-by\\x2dlabel-a:b.device", "last.mount" };
+	BL_AUTO(bl_strv) got = { 0 };
+	bl_activation_failed(output, &got);
+	assert_int_equal(got.n, BL_COUNT(want));
+	for (size_t i = 0; i < got.n; i++)
+		assert_string_equal(got.items[i], want[i]);
+	BL_AUTO(bl_strv) none = { 0 };
+	bl_activation_failed("", &none);
+	assert_int_equal(none.n, 0);
+}
+
+static void a_flood_of_failed_jobs_is_cut(void **state)
+{
+	(void)state;
+	BL_AUTO(bl_buf) output = { 0 };
+	BL_AUTO(bl_strv) got = { 0 };
+	for (int i = 0; i < 1000; i++)
+		bl_buf_printf(&output, "Failed to start u%d.service\n", i);
+	bl_activation_failed(bl_buf_str(&output), &got);
+	assert_int_equal(got.n, 64);
 }
 
 int main(void)
@@ -145,6 +194,8 @@ int main(void)
 		cmocka_unit_test(a_killed_activation_is_never_taken_for_one_that_did_nothing),
 		cmocka_unit_test(signs_are_found_wherever_they_stand),
 		cmocka_unit_test(a_reason_never_passes_its_room),
+		cmocka_unit_test(jobs_and_users_that_failed_are_told_apart_from_other_lines),
+		cmocka_unit_test(a_flood_of_failed_jobs_is_cut),
 	};
 	return cmocka_run_group_tests_name("activation", tests, NULL, NULL);
 }

@@ -39,6 +39,7 @@ if [ "$(cat /run/current-system/init-interface-version 2>/dev/null)" != "$(cat $
   exit 100
 fi
 trap '' HUP
+old_users=$(readlink -f /run/current-system)/etc/systemd/user
 
 declare -A stop start restart reload skip hide active
 for k in start restart reload; do
@@ -112,7 +113,27 @@ res=0
 jobs() { # verb unit...: all units, one systemctl each, in parallel; 4 if one fails
   local verb=$1 u p pids=(); shift
   for u in "$@"; do systemctl "$verb" -- "$u" 9>&- & pids+=($!); done
-  for p in "${pids[@]}"; do wait "$p" || res=4; done
+  for p in "${pids[@]}"; do
+    wait "$p" || { say "Failed to $verb $1"; res=4; }
+    shift
+  done
+}
+# user_units UID NAME: as that user's manager sees them; those that run and have changed are restarted, and new ones
+# come with the target, which does not fail with them.
+user_units() {
+  local uid=$1 name=$2 u failed=0
+  as() {
+    setpriv --reuid "$uid" --regid "$(id -g "$name")" --init-groups env -i PATH=$PATH XDG_RUNTIME_DIR="/run/user/$uid" systemctl --user "$@" 9>&-
+  }
+  as daemon-reload || return 1
+  for u in $out/etc/systemd/user/*.service; do
+    [ -e "$u" ] && [ "$(content "$u")" != "$(content "$old_users/${u##*/}")" ] || continue
+    as -q is-active "${u##*/}" || continue
+    say "restarting the following user units: ${u##*/}"
+    as restart "${u##*/}" || { say "Failed to restart user unit ${u##*/}"; failed=1; }
+  done
+  as start default.target || failed=1
+  return $failed
 }
 if [ ${#stop[@]} -gt 0 ]; then
   show "stopping the following units:" "${!stop[@]}"
@@ -125,6 +146,11 @@ $out/activate $out 9>&- || { say "Failed to run activate script"; res=2; }
 
 systemctl reset-failed
 systemctl daemon-reload || res=3
+# Users who are logged in or linger. Older programs, also the one in Perl, drop what comes of it.
+while read -r uid name _; do
+  say "reloading user units for $name..."
+  user_units "$uid" "$name" || { say "warning: user activation for $name failed"; res=4; }
+done < <(loginctl list-users --no-legend 2> /dev/null)
 systemctl restart sysinit-reactivation.target || res=4
 for u in "${!reload[@]}"; do
   if ! systemctl -q is-active "$u"; then unset "reload[$u]"; start[$u]=1; record start "$u"; fi

@@ -7,6 +7,7 @@
 #   nix-build toplevel.nix --argstr hostName web1 --argstr address 10.77.0.13/16
 { hostName
 , address ? null            # "10.77.0.11/16"; null: no network at all
+, address6 ? null           # "fd77::11/64", besides; the deployer is fd77::1 in segment 1
 , gateway ? null
 , residualGateway ? false   # scripted: the gateway in a unit of its own that only ever adds it, as NixOS's network-setup
 , address2 ? null           # of a second interface
@@ -21,6 +22,7 @@
 , users ? [ ]               # { name, authorizedKeys ? [ ], sudo ? false }: normal users; sudo without a password
 , dropPrograms ? [ ]        # names missing from sw/bin
 , units ? { }               # "foo.service" = { text = "..."; wantedBy = [ "multi-user.target" ]; }
+, userUnits ? { }           # the same for the managers of users; started with their default.target
 , guard ? false             # with belay's boot guard, as its NixOS module has it
 , etc ? { }                 # "some/file" = "text"
 , version ? "a"
@@ -59,6 +61,7 @@ let
     Name=${iface}
     [Network]
     ${if address == null then "" else "Address=${address}"}
+    ${if address6 == null then "" else "Address=${address6}"}
     ${if gateway == null then "" else "Gateway=${gateway}"}
     LinkLocalAddressing=no
     IPv6AcceptRA=no
@@ -193,6 +196,8 @@ let
       ++ (allUnits.${n}.wantedBy or [ "multi-user.target" ])))
     unitNames) + "\n";
 
+  userUnitLines = lines (map (n: "${n} ${writeFile "user-unit-${n}" userUnits.${n}.text}") (attrNames userUnits)) + "\n";
+
   # Debian's own units that must stay on, and those that only slow tests down.
   # On NixOS every target is in /etc/systemd/system; switching re-starts the active
   # ones, and that is what starts units new in this system.
@@ -276,7 +281,7 @@ let
 
   toplevel = run "nixos-system-${hostName}-${version}"
     {
-      inherit unitLines etcLines copyLines networkdOverride networkFile networkFile2 hostName version initInterfaceVersion
+      inherit unitLines userUnitLines etcLines copyLines networkdOverride networkFile networkFile2 hostName version initInterfaceVersion
         activationExtra preSwitchCheck bootloaderExtra;
       upstream = concatStringsSep " " upstream;
       masked = concatStringsSep " " masked;
@@ -296,7 +301,7 @@ let
       stc = ./switch-to-configuration.sh;
       bootloader = ./install-bootloader.sh;
       bootctl = ./bootctl.sh;
-      passAsFile = [ "unitLines" "etcLines" "copyLines" "activationExtra" "preSwitchCheck" "bootloaderExtra" ];
+      passAsFile = [ "unitLines" "userUnitLines" "etcLines" "copyLines" "activationExtra" "preSwitchCheck" "bootloaderExtra" ];
     } ''
     u=$out/etc/systemd/system
     mkdir -p "$u" "$out/etc/systemd/network" "$out/etc/ssh" "$out/bin" "$out/sw/bin"
@@ -309,6 +314,11 @@ let
     for n in $upstream; do ln -s /usr/lib/systemd/system/$n "$u/$n"; done
     for n in $masked; do ln -s /dev/null "$u/$n"; done
     ln -s multi-user.target "$u/default.target"
+    while read -r name file; do
+      [ -n "$name" ] || continue
+      mkdir -p "$out/etc/systemd/user/default.target.wants"
+      cp "$file" "$out/etc/systemd/user/$name"; ln -s "../$name" "$out/etc/systemd/user/default.target.wants/$name"
+    done < "$userUnitLinesPath"
 
     if [ -n "$hasNetwork" ]; then
       ln -s "$networkFile" "$out/etc/systemd/network/10-uplink.network"
@@ -325,6 +335,7 @@ let
       mkdir -p "$(dirname "$out/etc/$name")"; ln -s "$file" "$out/etc/$name"; echo "$name"
     done < "$etcLinesPath" > "$out/etc-links"
     printf 'systemd/system\nsystemd/network\n' >> "$out/etc-links"
+    [ ! -e "$out/etc/systemd/user" ] || echo systemd/user >> "$out/etc-links"
     while read -r name file; do
       [ -n "$name" ] || continue
       mkdir -p "$(dirname "$out/etc/$name")"; cp "$file" "$out/etc/$name"; echo "$name"
