@@ -18,13 +18,13 @@
 static const char help[] =
 	"usage: belay-agent COMMAND\n"
 	"\n"
-	"belay carries it to a NixOS host and runs it there. By hand, as root:\n"
+	"belay runs: serve confirm keeper deadman force guard. By hand, as root:\n"
 	"\n"
 	"  status       what runs, what would boot, and the newest transaction\n"
 	"  abort N      end transaction N now: back to the old system\n"
 	"  --version, --help\n"
 	"\n"
-	"Logs are in /var/lib/belay/txn/N; see belay-agent(8).\n";
+	"See belay-agent(8).\n";
 
 static int print_status(void)
 {
