@@ -140,6 +140,17 @@ static int take_over(uint64_t epoch, const char *system, int *out_lock, struct b
 	return -1;
 }
 
+/* What the unit prints belongs to the transaction that it works on. */
+static void log_into(const struct bl_txn *t)
+{
+	bl_autofd int fd = openat(t->dir_fd, "agent.log",
+				  O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return;
+	(void)!dup2(fd, STDOUT_FILENO);
+	(void)!dup2(fd, STDERR_FILENO);
+}
+
 static int open_job(struct bl_keeper *k, uint64_t epoch, struct bl_err *err)
 {
 	if (bl_txn_open_lost(epoch, &k->job.txn, err) < 0)
@@ -149,6 +160,7 @@ static int open_job(struct bl_keeper *k, uint64_t epoch, struct bl_err *err)
 		k->job.txn.broken = true;
 		k->job.txn.rec.state = BL_TXN_NONE;
 	}
+	log_into(&k->job.txn);
 	k->job.log_fd = openat(k->job.txn.dir_fd, "stc.log",
 			       O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (k->job.log_fd < 0)
@@ -258,17 +270,6 @@ static int run(struct bl_keeper *k, uint64_t epoch, struct bl_err *err)
 	return 0;
 }
 
-/* What the unit prints belongs to the transaction that it works on. */
-static void log_into(const struct bl_txn *t)
-{
-	bl_autofd int fd = openat(t->dir_fd, "agent.log",
-				  O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return;
-	(void)!dup2(fd, STDOUT_FILENO);
-	(void)!dup2(fd, STDERR_FILENO);
-}
-
 int bl_guard_main(void)
 {
 	bl_unit_notify("READY=1");
@@ -287,7 +288,6 @@ int bl_guard_main(void)
 	if (bl_txn_open_lost(epoch, &t, NULL) == 0) {
 		if (t.rec.state == BL_TXN_STUCK)
 			return tell_stuck(&t);
-		log_into(&t);
 	}
 	return bl_keeper_main(epoch, BL_GUARD);
 }

@@ -82,9 +82,8 @@ static void begin_rollback(struct bl_keeper *k)
 static int set_deadman(struct bl_keeper *k, int64_t after_ms, struct bl_err *err)
 {
 	struct bl_tool d;
-	bl_autofree char *log = bl_xprintf("%s/agent.log", k->job.txn.dir);
 	const char *tools = k->job.txn.rec.system_old;
-	return bl_unit_begin_deadman(tools, &k->job.txn.rec, log, after_ms, &d, err) < 0
+	return bl_unit_begin_deadman(tools, &k->job.txn.rec, after_ms, &d, err) < 0
 		       ? -1
 		       : bl_unit_wait_deadman(&d, err);
 }

@@ -58,13 +58,12 @@ void bl_start_recover(void)
 	bl_autofree char *tools = bl_txn_tools(&t);
 	if (bl_unit_is_alive(tools, epoch))
 		return;
-	bl_autofree char *log = bl_xprintf("%s/agent.log", t.dir);
 	/* the agent that began it may be gone with its root; this one speaks the same journal
 	 */
 	bl_autofree char *self = bl_start_own_path();
 	if (self)
 		bl_replace_str(&t.rec.agent, self);
-	if (bl_unit_start_keeper(tools, &t.rec, log, &err) < 0) {
+	if (bl_unit_start_keeper(tools, &t.rec, &err) < 0) {
 		bl_log(BL_LOG_ERR, "transaction %llu cannot be taken up again: %s",
 		       (unsigned long long)epoch, err.msg);
 		return;
@@ -215,7 +214,6 @@ static int launch(struct bl_txn *t, const struct bl_plan *plan, const char *syst
 		  struct bl_err *err)
 {
 	struct bl_record *r = &t->rec;
-	bl_autofree char *log = bl_xprintf("%s/agent.log", t->dir);
 	/* the windows, their kills, and what the machine needs besides */
 	int64_t dead_ms = (int64_t)forward_ms(r, plan) + 20000;
 	if (bl_strategy_boots(plan->strategy))
@@ -224,10 +222,10 @@ static int launch(struct bl_txn *t, const struct bl_plan *plan, const char *syst
 	if (take_snapshot(t, system, err) < 0)
 		return -1;
 	bl_point("before-deadman");
-	if (bl_unit_begin_deadman(system, r, log, dead_ms, &deadman, err) < 0)
+	if (bl_unit_begin_deadman(system, r, dead_ms, &deadman, err) < 0)
 		return -1;
 	bl_point("before-keeper");
-	int rc = bl_unit_start_keeper(system, r, log, err);
+	int rc = bl_unit_start_keeper(system, r, err);
 	struct bl_err no_deadman = { 0 };
 	if (bl_unit_wait_deadman(&deadman, &no_deadman) == 0 || rc < 0)
 		return rc;

@@ -67,8 +67,7 @@ static void add_command(struct bl_strv *v, const struct bl_record *rec, const ch
 	bl_strv_addf(v, "%llu", (unsigned long long)rec->epoch);
 }
 
-int bl_unit_start_keeper(const char *system, const struct bl_record *rec, const char *log,
-			 struct bl_err *err)
+int bl_unit_start_keeper(const char *system, const struct bl_record *rec, struct bl_err *err)
 {
 	BL_AUTO(bl_strv) v = { 0 };
 	bl_strv_add(&v, "--quiet");
@@ -78,8 +77,6 @@ int bl_unit_start_keeper(const char *system, const struct bl_record *rec, const 
 		bl_strv_addf(&v, "-p%s", properties[i]);
 	for (size_t i = 0; i < BL_COUNT(unit_properties); i++)
 		bl_strv_addf(&v, "-p%s", unit_properties[i]);
-	bl_strv_addf(&v, "-pStandardOutput=append:%s", log);
-	bl_strv_addf(&v, "-pStandardError=append:%s", log);
 	add_command(&v, rec, "keeper");
 	return run_systemd(system, "systemd-run", &v, err);
 }
@@ -109,8 +106,8 @@ static char *fires_at(const char *system, int64_t after_ms)
 	return bl_xprintf("--on-startup=%lldms", (long long)at_ms);
 }
 
-int bl_unit_begin_deadman(const char *system, const struct bl_record *rec, const char *log,
-			  int64_t after_ms, struct bl_tool *out, struct bl_err *err)
+int bl_unit_begin_deadman(const char *system, const struct bl_record *rec, int64_t after_ms,
+			  struct bl_tool *out, struct bl_err *err)
 {
 	static const char *const want[] = { "--quiet",
 					    "--collect",
@@ -128,8 +125,6 @@ int bl_unit_begin_deadman(const char *system, const struct bl_record *rec, const
 	bl_strv_add_take(&v, fires_at(system, after_ms));
 	for (size_t i = 0; i < BL_COUNT(want); i++)
 		bl_strv_add(&v, want[i]);
-	bl_strv_addf(&v, "-pStandardOutput=append:%s", log);
-	bl_strv_addf(&v, "-pStandardError=append:%s", log);
 	add_command(&v, rec, "deadman");
 	return bl_tool_start(system, "systemd-run", (const char *const *)v.items, SYSTEMD_MS,
 			     out, err);

@@ -10,17 +10,17 @@
 /*
  * Starts `<agent> keeper --epoch N` as belay-N.service and waits until it is ready. The unit
  * lives in /run/systemd/transient, so switch-to-configuration never looks at it, and outside of
- * every session. @log is the file that takes its output.
+ * every session. Its output is the keeper's own business: a file named here that is gone would
+ * keep it from being started again.
  */
-int bl_unit_start_keeper(const char *system, const struct bl_record *rec, const char *log,
+int bl_unit_start_keeper(const char *system, const struct bl_record *rec,
 			 struct bl_err *err) BL_MUST_CHECK;
 /*
  * belay-deadman-N.timer: fires @after_ms from now and runs `<agent> deadman N`. Both units take
  * systemd a moment: this one is only begun here, and bl_unit_wait_deadman says how it went.
  */
-int bl_unit_begin_deadman(const char *system, const struct bl_record *rec, const char *log,
-			  int64_t after_ms, struct bl_tool *out,
-			  struct bl_err *err) BL_MUST_CHECK;
+int bl_unit_begin_deadman(const char *system, const struct bl_record *rec, int64_t after_ms,
+			  struct bl_tool *out, struct bl_err *err) BL_MUST_CHECK;
 int bl_unit_wait_deadman(struct bl_tool *begun, struct bl_err *err) BL_MUST_CHECK;
 void bl_unit_stop_deadman(const char *system, uint64_t epoch);
 /* Whether belay-N.service is active or about to be. */

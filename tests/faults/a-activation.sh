@@ -122,6 +122,14 @@ row_A22() {
   spoilt=1                       # nothing can be copied there any more
 }
 
+# A file system of the new system's comes over /nix: nothing can be switched to any more, and nothing be read.
+row_A24() {
+  boots=$(boots web1)
+  bad=$(new a24 --argstr activationExtra 'mkdir -p /run/nothing; mount --bind /run/nothing /nix')
+  goes_back "A24 something is mounted over /nix" rollback-fails 'the new system is not the running one' "$bad"
+  is "A24: a reboot cleared it" $(($(boots web1) - boots)) 1
+}
+
 # No unit of the system fails when a user's does: the status and a line of the output are all there is.
 row_A23() {
   local users='[ { name = "ann"; } ]' app

@@ -125,6 +125,29 @@ row_F5() {
   commits "F5 of a committed one: the next deployment works" "$(new f5next)"
 }
 
+# The journal is covered or lost in the same boot, and the keeper dies: what the roots know leads back.
+row_F15() {
+  local how
+  for how in 'mount -t tmpfs tmpfs /var/lib/belay' 'rm -rf /var/lib/belay/txn/*'; do
+    bad=$(new "f15${how%% *}" --argstr activationExtra "$how")
+    inject activation-ended kill
+    last=$(newest_txn web1)
+    fleet web1="$bad"
+    belay_start deploy --fleet-json "$FLEET"
+    check "F15 $how: the old system runs again" wait_for 60 back_again
+    leave
+    check "F15: reachable" ssh_ok web1
+    is "F15: and it boots" "$(default_of web1) $(generation_of web1)" "$old $gen"
+    check "F15: nothing of ours runs on" wait_for 30 on web1 sh -c '! systemctl -q is-active "belay-[0-9]*.service"'
+    on web1 sh -c '! mountpoint -q /var/lib/belay || umount /var/lib/belay'
+    # a journal that is there again is closed by whoever looks
+    belay status --fleet-json "$FLEET"
+    check "F15: it is closed" wait_for 90 state_is web1 'ROLLED_BACK|NONE'
+    commits "F15: the next deployment works" "$(new "f15good${how%% *}")"
+  done
+}
+back_again() { [ ! -e "$TB_STATE/web1/upper/run/belay/point" ] && on web1 test ! -e /run/belay/point && [ "$(on web1 readlink /run/current-system)" = "$old" ]; }
+
 row_F6() {
   SUCCESS_TIMEOUT=15
   bad=$(new f6 --argstr activationExtra 'sleep 1')

@@ -31,6 +31,20 @@ row_G22() {
   spoilt=1
 }
 
+# The new system's own script makes it the boot default, unconfirmed.
+row_G23() {
+  bad=$(new g23 --arg authorizedKeys '[ ]' --argstr activationExtra 'cd /boot/loader/entries &&
+    sed "s|init=[^ ]*/init|init=$1/init|" "$(sed -n "s/^default //p" ../loader.conf)" > own.conf &&
+    printf "timeout 0\ndefault own.conf\n" > ../loader.conf')
+  clock unreachable
+  deploy web1="$bad"
+  clock_stop
+  is "G23 the default was moved in the window: exit code of a rollback" "$RC" 3
+  is "G23: the old system boots again" "$(default_of web1)" "$old"
+  on web1 rm -f /boot/loader/entries/own.conf
+  oracle web1 ROLLED_BACK "$old" "$gen"
+}
+
 row_G5() {
   inject_ms commit_ms 4000
   bad=$(new g5 --argstr bootloaderExtra 'sleep 992')
