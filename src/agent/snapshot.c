@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SNAPSHOT_MAX (256UL * 1024)
+#define SNAPSHOT_MAX (4UL * 1024 * 1024)
 #define SYSTEMCTL_MS 15000
 
 /* Splits at blanks into at most @max words; the text is changed. */

@@ -157,11 +157,17 @@ static void a_snapshot_comes_back_from_its_file(void **state)
 	bl_strv_add(&s.addresses, "eth0 10.0.0.2");
 	bl_strv_add(&s.addresses, "eth0 2001:db8::/64");
 	bl_strv_add(&s.routes, "eth0 0100000A");
+	/* a large host */
+	for (int i = 0; i < 5000; i++)
+		bl_strv_addf(&s.active, "container@a-name-that-goes-on-%d.service", i);
+	bl_strv_add(&s.restore, "-4 route replace default via 10.0.0.1 dev eth0");
 	assert_works(bl_snapshot_save(&s, fd, &err), &err);
 	assert_works(bl_snapshot_load(fd, &back, &err), &err);
 	const struct bl_strv *pairs[][2] = { { &s.failed, &back.failed },
 					     { &s.addresses, &back.addresses },
-					     { &s.routes, &back.routes } };
+					     { &s.routes, &back.routes },
+					     { &s.active, &back.active },
+					     { &s.restore, &back.restore } };
 	for (size_t i = 0; i < BL_COUNT(pairs); i++) {
 		assert_int_equal(pairs[i][0]->n, pairs[i][1]->n);
 		assert_null(bl_strv_missing(pairs[i][0], pairs[i][1]));
