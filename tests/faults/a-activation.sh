@@ -37,7 +37,9 @@ row_A15() {
   # shellcheck disable=SC2016
   fresh --argstr version a15old --argstr preSwitchCheck '[ "$(cat /run/current-system/nixos-version)" != a15bad ]'
   bad=$(new a15bad --arg address null)
+  boots=$(boots web1)
   goes_back "A15 an inhibitor blocks the way back too" unreachable "$nobody_confirmed" "$bad"
+  is "A15: no reboot was needed" $(($(boots web1) - boots)) 0
   # and the undoing of a commit, whose installer failed after half its work
   # shellcheck disable=SC2016
   bad=$(new a15bad --argstr bootloaderExtra 'printf "options init=%s/init\n" "$1" > /boot/loader/entries/half.conf; echo "default half.conf" > /boot/loader/loader.conf; exit 1')
