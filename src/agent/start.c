@@ -300,6 +300,10 @@ int bl_start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 	if (rc < 0 &&
 	    (bl_unit_is_alive(facts.system, out->rec.epoch) || bl_txn_lock(0, &lock, NULL) < 0))
 		return 0;
+	BL_AUTO(bl_txn) now = { .dir_fd = -1 };
+	if (rc < 0 && bl_txn_open(out->rec.epoch, &now, NULL) == 0 &&
+	    now.rec.state != BL_TXN_PREPARED)
+		return 0;
 	if (rc < 0) {
 		bl_txn_reason(out, "%s", err->msg);
 		if (bl_txn_move(out, BL_EV_UNTOUCHED, NULL) < 0)
