@@ -76,6 +76,15 @@ row_B24() {
   oracle web1 ROLLED_BACK "$old" "$gen"
 }
 
+# The deployer is through again while the way back still runs: that connection tells nothing of its end.
+row_B25() {
+  fresh --argstr version b25old --arg units "$(unit slow.service '[Unit]\nAfter=systemd-networkd.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 6\n')"
+  boots=$(boots web1)
+  inject_ms visit_ms 10000
+  cut_off "B25 reached while the way back runs" "$(new b25 --arg address null)"
+  is "B25: and so no reboot" $(($(boots web1) - boots)) 0
+}
+
 row_B12() {
   fresh --argstr version b12old --arg etc '{ "pam.d/sshd" = "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n"; }'
   cut_off "B12 PAM broken" "$(new b12 --arg etc '{ "pam.d/sshd" = "auth requisite pam_deny.so\naccount requisite pam_deny.so\n"; }')"
