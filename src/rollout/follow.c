@@ -61,6 +61,20 @@ static bool is_ours(const struct bl_way *h, const struct bl_kv *kv)
 	return !*run || strcmp(run, h->d->spec->run) == 0;
 }
 
+/* @first: it has just begun to. */
+static void on_waiting(struct bl_way *h, const struct bl_msg *m, bool first, bool fresh)
+{
+	if (first)
+		bl_way_set_limit(h, 0);
+	h->due_ns =
+		bl_now_boot_ns() + (int64_t)bl_kv_u64_or(&m->kv, "left_ms", 0) * BL_NS_PER_MS;
+	/* the work connection may be a moment behind a provisional confirmation */
+	if (!h->provisional)
+		bl_way_begin_checks(h);
+	if (!fresh)
+		bl_way_apply(h, BL_CE_WAITING);
+}
+
 void bl_way_state(struct bl_way *h, const struct bl_msg *m, bool fresh)
 {
 	if (!is_ours(h, &m->kv) && strcmp(bl_kv_str(&m->kv, "state"), "BROKEN") != 0) {
@@ -79,17 +93,8 @@ void bl_way_state(struct bl_way *h, const struct bl_msg *m, bool fresh)
 	BL_KV_FOREACH (&m->kv, it)
 		bl_kv_set(&h->last, it->key, it->value);
 	const char *state = bl_kv_str(&m->kv, "state");
-	bool waits = strcmp(state, "WAIT_CONFIRM") == 0;
-	if (waits && strcmp(was, state) != 0)
-		bl_way_set_limit(h, 0);
-	if (waits) {
-		h->due_ns = bl_now_boot_ns() +
-			    (int64_t)bl_kv_u64_or(&m->kv, "left_ms", 0) * BL_NS_PER_MS;
-		/* the work connection may be a moment behind a provisional confirmation */
-		if (!h->provisional)
-			bl_way_begin_checks(h);
-		if (!fresh)
-			bl_way_apply(h, BL_CE_WAITING);
+	if (strcmp(state, "WAIT_CONFIRM") == 0) {
+		on_waiting(h, m, strcmp(was, state) != 0, fresh);
 	} else if (strcmp(state, "TRIAL_REBOOT") == 0) {
 		if (!h->rebooting)
 			bl_way_note(

@@ -6,7 +6,7 @@
 #   FLEET_HOSTS   of row D14 (200)
 #   FAULTS_SEED   which of them it breaks, and how
 . "$(dirname "$0")/lib.sh"
-: "${FLEET_HOSTS:=200}" "${FAULTS_SEED:=7}"
+: "${FLEET_HOSTS:=200}" "${FAULTS_SEED:=${BELAY_SEED:-7}}"
 FIRST_INDEX=20
 
 # What every row finds; hosts come with `need`.
@@ -242,10 +242,10 @@ row_D14() {
     say "# D14: h${bad[i]}: ${faults[kind]}"
   done
   say "# D14: FAULTS_SEED=$FAULTS_SEED; all systems are built after $((SECONDS - started)) s"
-  BELAY_LIMIT=3000 SWITCH_TIMEOUT=20
+  BELAY_LIMIT=3000 SUCCESS_TIMEOUT=20
   for i in "${!bad[@]}"; do probe_start "h${bad[i]}"; done
   stopwatch
-  fleet_of 1 "$n" --canary 1 --batch 25% --max-failures ${#bad[@]} --parallel 16
+  fleet_of 1 "$n" --canary 1 --batch 25% --max-failures ${#bad[@]} --parallel 8
   say "# time: D14 $(elapsed)"
   is "D14: exit code" "$RC" 3
   counts "D14: counts" "$n hosts: $((n - ${#bad[@]})) committed, ${#bad[@]} rolled back"
