@@ -93,7 +93,7 @@ static enum bl_rollout_order hold_together(const struct bl_rollout *r, size_t wa
 	}
 	size_t on_the_way = count(r, BL_ST_IDLE, wave) + count(r, BL_ST_PREPARING, wave) +
 			    count(r, BL_ST_READY, wave) + count(r, BL_ST_SWITCHING, wave);
-	if (on_the_way > 0 || count(r, BL_ST_HOLDING, wave) == 0)
+	if (on_the_way > 0)
 		return BL_RO_WAIT;
 	*out = wave;
 	return BL_RO_DECIDE;
@@ -129,9 +129,9 @@ enum bl_rollout_order bl_rollout_next(const struct bl_rollout *r, int64_t now_ns
 	if (count(r, BL_ST_PREPARING, unprepared) + count(r, BL_ST_IDLE, unprepared) > 0)
 		return BL_RO_WAIT;
 	/* who only waits for the others of its wave is no work */
-	size_t working = count(r, BL_ST_SWITCHING, wave) + count(r, BL_ST_FAILING, wave);
 	size_t host = 0;
-	if (working >= r->parallel || !first(r, BL_ST_READY, wave, &host))
+	if (count(r, BL_ST_SWITCHING, wave) >= r->parallel ||
+	    !first(r, BL_ST_READY, wave, &host))
 		return BL_RO_WAIT;
 	enum bl_rollout_order order = soak(r, wave, now_ns);
 	if (order == BL_RO_SWITCH)

@@ -278,7 +278,17 @@ static void behind_the_canaries_comes_the_soak(void **state)
 	f.r.stopped = false;
 	assert_int_equal(bl_rollout_next(&f.r, 1500, &host), BL_RO_SWITCH);
 	assert_int_equal(host, 1);
+	/* not between two canaries, where not all are switched at once */
+	set_up(&f, "grr", "001", 1, 1);
+	f.waves[0].canary = true;
+	f.r.soak_ns = 1000;
+	assert_int_equal(bl_rollout_next(&f.r, 500, &host), BL_RO_SWITCH);
+	assert_int_equal(host, 1);
 	/* once, and not behind canaries that had nothing to do */
+	set_up(&f, "grr", "012", 1, 9);
+	f.waves[0].canary = true;
+	f.r.soak_ns = 1000;
+	f.r.soak_end_ns = 1500;
 	f.stages[1] = BL_ST_GOOD;
 	f.waves[1].begun = true;
 	assert_int_equal(bl_rollout_next(&f.r, 1600, &host), BL_RO_SWITCH);
