@@ -26,6 +26,8 @@ check "waves: nobody is begun before the wave before has ended" test "$(line_of 
 check "waves: all are prepared before the first" test "$(line_of '[web4] copying')" -lt "$(line_of 'wave 1 of 3')"
 run log web2
 told "waves: the log has the host's wave" "wave 2 of 3"
+run history --json
+check "waves: so has the history" jq -es 'map({(.host): .wave}) | add == {"web1": 1, "web2": 2, "web3": 2, "web4": 3}' "$tmp/out"
 
 sed 's/"nodes"/"rollout":{"canary":"web3","batch":"50%"},"nodes"/' fleet.json > rolled.json
 anew
