@@ -106,6 +106,12 @@ exits "it cannot be taken back: status 3, of the other" 3
 says "it cannot be taken back: says so" "[web4] Could not be taken back! It keeps the new system"
 says "it cannot be taken back: why" "[web4]   reason: the activation ended with status 1"
 says "it cannot be taken back: the summary" "1 rolled back, 1 kept"
+# taken back is back on the old system, also where the failure itself was less
+anew; good "${all[@]}"
+echo "ready; take; frame 19 'reason=somebody else works on it' remedy=look; exec sleep 20" | host web3
+run deploy --fleet-json fleet.json --batch 2 --on-failure rollback-all
+says "refused at the start, the others taken back" "4 hosts: 1 refused, 3 taken back"
+exits "refused at the start, the others taken back: status 3" 3
 # checks are for the new system: on the way back they decide nothing
 NODE_FIELDS='"checks":[{"name":"x","type":"file","path":"/new"}]' fleet checks.json "web3=$a" "web4=$a"
 anew; good web4
