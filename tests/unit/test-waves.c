@@ -13,7 +13,7 @@ struct fixture {
 	struct bl_node nodes[HOSTS_MAX];
 	struct bl_fleet fleet;
 	struct bl_selection sel;
-	char names[HOSTS_MAX][8];
+	char names[HOSTS_MAX][24];
 };
 
 /* Nodes h0, h1, ...; those with an even number have the tag "even". */
