@@ -161,6 +161,16 @@ static void tell_stop(const struct deployment *d, struct bl_telling *t, const ch
 	bl_telling_remark(t, text);
 }
 
+/* Whoever counts on canaries is to know when there are none. */
+static void tell_canaries(const struct deployment *d, struct bl_telling *t)
+{
+	const struct bl_rollout_settings *s = &d->fleet->rollout;
+	if ((s->canary || s->canary_n) && !d->waves.waves[0].canary)
+		bl_telling_remark(
+			t,
+			"no canaries: none of this run's hosts is one, or others are reached through it");
+}
+
 static int drive(struct deployment *d, struct bl_telling *t, struct bl_err *err)
 {
 	const struct bl_rollout_settings *s = &d->fleet->rollout;
@@ -169,6 +179,7 @@ static int drive(struct deployment *d, struct bl_telling *t, struct bl_err *err)
 	    bl_waves_plan(d->fleet, d->sel, s, d->road, &d->waves, err) < 0 ||
 	    begin_hosts(d, err) < 0)
 		return -1;
+	tell_canaries(d, t);
 	const struct bl_drive_spec hosts = {
 		.nodes = d->sel->nodes,
 		.n = d->sel->n,

@@ -44,6 +44,7 @@ anew
 run deploy --fleet-json rolled.json --batch 1 web1 web2
 exits "a canary that is not selected" 0
 says "a canary that is not selected: the others' waves stay" "wave 1 of 2: web1"
+says "a canary that is not selected: there is none" "note: no canaries: none of this run's hosts is one"
 
 # ---- failures
 anew; good "${all[@]}"; bad web1 0
@@ -127,11 +128,15 @@ run deploy --fleet-json fleet.json
 exits "a jump host: committed" 0
 says "a jump host: the others go first" "wave 1 of 2: web2, web3, web4"
 says "a jump host: it goes alone" "wave 2 of 2: web1"
+is "a jump host: no word of canaries" "$(grep -c canar "$tmp/err")" 0
 is "a jump host: each is asked about once" "$(sort -u "$tmp/ssh-G.log" | wc -l) $(wc -l < "$tmp/ssh-G.log")" "4 4"
 anew; bad web2 0
 run deploy --fleet-json fleet.json
 is "a jump host: not begun when one before it failed" "$(started)" "web2 web3 web4"
 anew; good web2
+run deploy --fleet-json fleet.json --canary web1
+says "a jump host is no canary" "note: no canaries" "others are reached through it"
+anew
 run deploy --fleet-json fleet.json web1
 exits "one host alone" 0
 check "one host alone: nobody is asked about its way" test ! -e "$tmp/ssh-G.log"
