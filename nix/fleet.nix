@@ -3,7 +3,7 @@
 # From what the user wrote to the fleet as plain data (docs/fleet-schema.md): checks every option, fills
 # in the defaults and says in one line what is wrong.
 #
-#   fleet.nix :: { defaults ? { }, nodes } -> { data, built }
+#   fleet.nix :: { defaults ? { }, nodes, rollout ? { } } -> { data, built }
 #     data   the fleet document; its strings have no context, so reading it builds nothing
 #     built  node name -> path of its toplevel as a string that makes Nix build it
 #
@@ -161,6 +161,30 @@ let
     listed = unitNames;
   };
 
+  # Options of the whole fleet's 'rollout'.
+  rolloutOptions =
+    let hosts = v: isInt v && v >= 0 && v <= 10000;
+    in {
+      canary = {
+        default = null;
+        ok = v: v == null || hosts v || isWord v;
+        want = "null, a number of hosts up to 10000, or a selection like \"web1\", \"web-*\" or \"@tag\"";
+      };
+      soak = {
+        default = 0;
+        ok = v: isInt v && v >= 0 && v <= 86400;
+        want = "a whole number of seconds from 0 to 86400";
+      };
+      batch = {
+        default = null;
+        ok = v: v == null || hosts v && v > 0 || matches "([1-9][0-9]?|100)%" v;
+        want = "null, a number of hosts from 1 to 10000, or a part of them like \"25%\"";
+      };
+      maxFailures = { default = 0; ok = hosts; want = "a number of hosts from 0 to 10000"; };
+      onFailure = oneOf [ "stop" "rollback-batch" "rollback-all" ] // { default = "stop"; };
+      atomic = bool false;
+    };
+
   # Options of every check, and those of each type.
   checkOptions = {
     type = oneOf (attrNames typeOptions);
@@ -222,7 +246,7 @@ let
     addresses = "is not read by this version yet; set 'host' to the one address to use";
     secrets = "is not read by this version yet; remove it";
     buildOn = "is not read by this version yet; remove it: systems are built on this machine";
-    rollout = "is not read by this version yet; remove it: all hosts are deployed at once";
+    rollout = "is not a setting of single nodes; put it beside 'nodes', for the whole fleet";
     ssh = "is not read by this version yet; use 'sshOptions'";
   };
 
@@ -298,6 +322,15 @@ let
     mapAttrs value types;
 
   isPlainSet = v: isAttrs v && !isDerivation v;
+
+  # The fleet's own: a selection of its nodes can be read by belay alone, which knows what it deploys.
+  rollout =
+    let set = top.rollout or { }; in
+    if !isPlainSet set then
+      fail "rollout: is ${describe set}; it must be a set like { canary = 1; batch = \"25%\"; }${at "rollout" top}"
+    else
+      readOptions { whereOf = _: "rollout"; sourceOf = _: set; } rolloutOptions
+        (checkNames "rollout" (attrNames rolloutOptions) set);
 
   readUnits = where: set:
     let
@@ -384,7 +417,7 @@ let
       fail "the fleet is ${describe fleet}; it must be an attribute set { defaults = { ... }; nodes = { ... }; }"
     else if !(fleet ? nodes) then
       fail "the fleet has no 'nodes'; it must be an attribute set { defaults = { ... }; nodes = { ... }; }"
-    else checkNames "fleet" [ "defaults" "nodes" ] fleet;
+    else checkNames "fleet" [ "defaults" "nodes" "rollout" ] fleet;
 
   defaults = checkSet "defaults" (top.defaults or { });
 
@@ -397,6 +430,7 @@ in
 {
   data = {
     belayFleet = 1; # version of docs/fleet-schema.md
+    rollout = plainStrings rollout;
     nodes = mapAttrs (_: node: node.data) checked;
   };
   built = mapAttrs (_: node: node.built) checked;

@@ -63,7 +63,8 @@ let
 
   # Enabled nodes come with the context of their systems, so that Nix builds these first; no derivation is
   # named then, as there is nothing left to build. A disabled node is not built.
-  jsonOf = nodes: toJSON (data // {
+  jsonOf = rollout: nodes: toJSON (data // {
+    inherit rollout;
     nodes = mapAttrs
       (name: node: node // (if !node.enable then { } else {
         toplevel = { drvPath = null; path = built.${name}; };
@@ -73,9 +74,9 @@ let
 
   # A derivation by hand instead of `script // { ... }`: reading the fleet's data off the result must not
   # evaluate nixpkgs, let alone fail without it.
-  deploy = nodes: arguments:
+  deploy = rollout: nodes: arguments:
     let
-      json = writeText "belay-fleet.json" (jsonOf nodes);
+      json = writeText "belay-fleet.json" (jsonOf rollout nodes);
       script = writeScript nodes "deploy" ''
         #!/bin/sh
         # Deploys the fleet as Nix evaluated it. BELAY: another belay to run.
@@ -94,11 +95,13 @@ let
     in
     self;
 
-  # Asked for by its name, a node is deployed even if the fleet leaves it out.
-  single = mapAttrs (name: node: deploy { ${name} = node // { enable = true; }; } " ${name}") data.nodes;
+  # Asked for by its name, a node is deployed even if the fleet leaves it out. A canary may be a node that is not in there.
+  single = mapAttrs
+    (name: node: deploy (data.rollout // { canary = null; }) { ${name} = node // { enable = true; }; } " ${name}")
+    data.nodes;
 in
 # A node called like an attribute of the derivation is still found in `nodes`.
-single // deploy data.nodes "" // {
+single // deploy data.rollout data.nodes "" // {
   belayFleet = data;
   nodes = single;
 }

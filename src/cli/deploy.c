@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* `belay deploy`: evaluate, build, then everything that the drive does. */
-#include "cli/deploy.h"
+#include "cli/takeback.h"
+#include "cli/telling.h"
 
 #include "base/file.h"
+#include "host/roads.h"
 #include "nix/nix.h"
 
 #include <stdio.h>
@@ -11,12 +13,29 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* For asking ssh about the ways to the hosts: a few milliseconds each, and one that hangs. */
+#define ROADS_MS          10000
+#define ROADS_MS_PER_HOST 50
+
 static const struct bl_option options[] = {
 	BL_FLEET_OPTIONS,
 	{ "parallel", 0, BL_OPT_NUMBER, "N", "hosts worked on at once (default 10)",
 	  offsetof(struct bl_args, parallel), 1, 1000 },
 	{ "keep-going", 'k', BL_OPT_FLAG, NULL, "one host's failure does not stop the others",
 	  offsetof(struct bl_args, keep_going), 0, 0 },
+	{ "canary", 0, BL_OPT_STRING, "N|HOSTS",
+	  "a wave before all others: so many, or a selection", offsetof(struct bl_args, canary),
+	  0, 0 },
+	{ "soak", 0, BL_OPT_NUMBER, "S", "seconds between the canaries and the others",
+	  offsetof(struct bl_args, soak), 0, 86400 },
+	{ "batch", 0, BL_OPT_STRING, "N|N%", "hosts in a wave, or which part of all",
+	  offsetof(struct bl_args, batch), 0, 0 },
+	{ "max-failures", 0, BL_OPT_NUMBER, "N", "so many may fail before nothing more begins",
+	  offsetof(struct bl_args, max_failures), 0, 10000 },
+	{ "on-failure", 0, BL_OPT_STRING, "WHAT", "stop, rollback-batch or rollback-all",
+	  offsetof(struct bl_args, on_failure), 0, 0 },
+	{ "atomic", 0, BL_OPT_FLAG, NULL, "a wave is confirmed as a whole, or none of it",
+	  offsetof(struct bl_args, atomic), 0, 0 },
 	{ "force-drift", 0, BL_OPT_FLAG, NULL,
 	  "where host and profile disagree, keep what runs",
 	  offsetof(struct bl_args, force_drift), 0, 0 },
@@ -77,23 +96,115 @@ static int build(const struct bl_selection *sel, const char *roots, bool keep_go
 	return 0;
 }
 
-static int drive(const struct bl_args *args, const struct bl_selection *sel, const char *agent,
-		 struct bl_history *history, const char *run, struct bl_err *err)
+/* What there is to be known of a deployment before its hosts are driven. */
+struct deployment {
+	const struct bl_args *args;
+	const struct bl_fleet *fleet;
+	const struct bl_selection *sel;
+	struct bl_history *history;
+	const char *run, *source;
+	const char *agent;
+	unsigned *road; /* one a host, see bl_roads_find */
+	struct bl_waves waves;
+};
+
+/* A host and its only road are not to be unconfirmed together. */
+static int find_roads(struct deployment *d, struct bl_telling *t, struct bl_err *err)
 {
-	const struct bl_drive_spec hosts = {
-		.nodes = sel->nodes,
-		.n = sel->n,
-		.parallel = args->parallel,
-		.keep_going = args->keep_going,
-		.force_drift = args->force_drift,
-		.agent = agent,
-	};
-	for (size_t i = 0; i < sel->n; i++) {
-		const struct bl_node *n = sel->nodes[i];
-		if (bl_history_host_begin(history, run, n->name, n->host, n->out_path, err) < 0)
+	BL_AUTO(bl_buf) unknown = { 0 };
+	size_t n = d->sel->n;
+	d->road = bl_xcalloc(n + 1, sizeof(*d->road));
+	if (n < 2)
+		return 0;
+	int64_t limit_ms = ROADS_MS + ROADS_MS_PER_HOST * (int64_t)n;
+	if (bl_roads_find(d->sel->nodes, n, limit_ms, d->road, &unknown, err) < 0)
+		return -1;
+	if (unknown.len) {
+		bl_autofree char *text = bl_xprintf(
+			"ssh -G does not tell the way to %s: taken for one that leads through no other host",
+			bl_buf_str(&unknown));
+		bl_telling_remark(t, text);
+	}
+	return 0;
+}
+
+static int begin_hosts(const struct deployment *d, struct bl_err *err)
+{
+	const struct bl_rollout_settings *s = &d->fleet->rollout;
+	for (size_t i = 0; i < d->sel->n; i++) {
+		const struct bl_node *n = d->sel->nodes[i];
+		if (bl_history_host_begin(d->history, d->run, n->name, n->host, n->out_path,
+					  err) < 0)
+			return -1;
+		bool waves = d->waves.n > 1 || s->atomic;
+		if (waves &&
+		    bl_history_host_wave(d->history, d->run, n->name,
+					 (uint32_t)d->waves.of[i] + 1, s->atomic, err) < 0)
 			return -1;
 	}
-	return bl_telling_drive(args, history, run, &hosts, err);
+	return 0;
+}
+
+/* How many were not switched, and why, where a failure was the reason. */
+static void tell_stop(const struct deployment *d, struct bl_telling *t, const char *why)
+{
+	size_t skipped = 0;
+	for (size_t i = 0; i < d->sel->n; i++) {
+		const char *old = NULL;
+		skipped +=
+			bl_telling_outcome(t, d->sel->nodes[i]->name, &old) == BL_OUT_SKIPPED;
+	}
+	if (!why || skipped == 0)
+		return;
+	bl_autofree char *text = bl_xprintf("%zu host%s not switched, since %s", skipped,
+					    skipped == 1 ? " was" : "s were", why);
+	bl_telling_remark(t, text);
+}
+
+/* Whoever counts on canaries is to know when there are none. */
+static void tell_canaries(const struct deployment *d, struct bl_telling *t)
+{
+	const struct bl_rollout_settings *s = &d->fleet->rollout;
+	if ((s->canary || s->canary_n) && !d->waves.waves[0].canary)
+		bl_telling_remark(
+			t,
+			"no canaries: none of this run's hosts is one, or others are reached through it");
+}
+
+static int drive(struct deployment *d, struct bl_telling *t, struct bl_err *err)
+{
+	const struct bl_rollout_settings *s = &d->fleet->rollout;
+	BL_AUTO(bl_drive_report) report = { 0 };
+	if (find_roads(d, t, err) < 0 ||
+	    bl_waves_plan(d->fleet, d->sel, s, d->road, &d->waves, err) < 0 ||
+	    begin_hosts(d, err) < 0)
+		return -1;
+	tell_canaries(d, t);
+	const struct bl_drive_spec hosts = {
+		.nodes = d->sel->nodes,
+		.n = d->sel->n,
+		.parallel = d->args->parallel,
+		.waves = &d->waves,
+		.max_failures = d->args->keep_going ? SIZE_MAX : s->max_failures,
+		.atomic = s->atomic,
+		.soak_s = s->soak_s,
+		.on_failure = s->on_failure,
+		.force_drift = d->args->force_drift,
+		.agent = d->agent,
+	};
+	if (bl_telling_drive(t, d->run, &hosts, &report, err) < 0)
+		return -1;
+	tell_stop(d, t, report.why);
+	const struct bl_take_back back = {
+		.nodes = d->sel->nodes,
+		.n = d->sel->n,
+		.wanted = report.take_back,
+		.road = d->road,
+		.parallel = d->args->parallel,
+		.agent = d->agent,
+		.source = d->source,
+	};
+	return bl_take_back(&back, t, d->history, err);
 }
 
 /* Nix names them root, root-2, root-3, ...: they hold the systems only while the run needs
@@ -108,23 +219,27 @@ static void drop_roots(const char *roots, size_t n)
 }
 
 /* Everything between a run's begin and its end. */
-static int deploy(const struct bl_args *args, const struct bl_selection *sel,
-		  struct bl_history *history, const char *run, struct bl_err *err)
+static int deploy(struct deployment *d, struct bl_err *err)
 {
 	bl_autofree char *dir = NULL;
 	bl_autofree char *agent = NULL;
 	if (bl_history_dir(&dir, err) < 0)
 		return -1;
-	bl_autofree char *roots = bl_xprintf("%s/runs/%s", dir, run);
-	int rc = -1;
+	bl_autofree char *roots = bl_xprintf("%s/runs/%s", dir, d->run);
+	struct bl_telling *t = NULL;
+	int code = -1;
 	pid_t rooting = -1;
-	if (build(sel, roots, args->keep_going, &rooting, err) == 0 &&
-	    bl_cmd_agent_for(sel, &agent, err) == 0)
-		rc = drive(args, sel, agent, history, run, err);
+	if (build(d->sel, roots, d->args->keep_going, &rooting, err) == 0 &&
+	    bl_cmd_agent_for(d->sel, &agent, err) == 0) {
+		d->agent = agent;
+		t = bl_telling_new(d->args, d->history);
+		code = drive(d, t, err) < 0 ? -1 : bl_telling_exit_code(t);
+	}
 	if (rooting > 0)
 		waitpid(rooting, NULL, 0);
-	drop_roots(roots, sel->n);
-	return rc;
+	drop_roots(roots, d->sel->n);
+	bl_telling_end(t, code < 0 ? BL_EXIT_FAILED : code);
+	return code;
 }
 
 static int parse_strategy(const char *text, enum bl_strategy *out, struct bl_err *err)
@@ -139,9 +254,45 @@ static int parse_strategy(const char *text, enum bl_strategy *out, struct bl_err
 			  bl_buf_str(&known));
 }
 
+static int overrule_rollout(struct bl_rollout_settings *s, const struct bl_args *args,
+			    struct bl_err *err)
+{
+	if (args->canary && bl_canary_parse(args->canary, s, err) < 0)
+		return bl_err_wrap(err, "--canary");
+	if (args->batch && bl_batch_parse(args->batch, s, err) < 0)
+		return bl_err_wrap(err, "--batch");
+	if (args->on_failure && bl_on_failure_parse(args->on_failure, &s->on_failure, err) < 0)
+		return bl_err_wrap(err, "--on-failure");
+	if (args->keep_going && args->max_failures != BL_NOT_GIVEN)
+		return bl_err_set(err, BL_E_USAGE,
+				  "--keep-going is --max-failures without a limit; give one");
+	if (args->soak != BL_NOT_GIVEN)
+		s->soak_s = (uint32_t)args->soak;
+	if (args->max_failures != BL_NOT_GIVEN)
+		s->max_failures = (uint32_t)args->max_failures;
+	s->atomic |= args->atomic;
+	return 0;
+}
+
+/* What contradicts the settings, or each other. */
+static int check_rollout(const struct bl_fleet *fleet, const struct bl_selection *sel,
+			 struct bl_err *err)
+{
+	BL_AUTO(bl_waves) waves = { 0 };
+	for (size_t i = 0; fleet->rollout.atomic && i < sel->n; i++)
+		if (sel->nodes[i]->plan.strategy == BL_STRATEGY_UNGUARDED)
+			return bl_err_set(
+				err, BL_E_USAGE,
+				"node %s: with the strategy unguarded-boot there is no confirmation that "
+				"an atomic wave could hold back; choose another, or leave atomic out",
+				sel->nodes[i]->name);
+	/* a canary that matches nothing is told before anything is built */
+	return bl_waves_plan(fleet, sel, &fleet->rollout, NULL, &waves, err);
+}
+
 /* What the command line says goes before what the fleet says. */
-static void overrule(struct bl_fleet *fleet, const struct bl_args *args,
-		     enum bl_strategy strategy)
+static int overrule(struct bl_fleet *fleet, const struct bl_args *args,
+		    enum bl_strategy strategy, struct bl_err *err)
 {
 	for (size_t i = 0; i < fleet->n; i++) {
 		struct bl_plan *plan = &fleet->nodes[i].plan;
@@ -150,6 +301,7 @@ static void overrule(struct bl_fleet *fleet, const struct bl_args *args,
 		if (args->reboot)
 			plan->reboot_allowed = true;
 	}
+	return overrule_rollout(&fleet->rollout, args, err);
 }
 
 static int run_deploy(const struct bl_args *args)
@@ -163,18 +315,26 @@ static int run_deploy(const struct bl_args *args)
 	char run[32];
 	if (parse_strategy(args->strategy, &strategy, &err) < 0 ||
 	    bl_cmd_fleet(args, &source, &fleet, &sel, &err) < 0 ||
-	    bl_cmd_history(&history, &err) < 0)
+	    overrule(&fleet, args, strategy, &err) < 0 ||
+	    check_rollout(&fleet, &sel, &err) < 0 || bl_cmd_history(&history, &err) < 0)
 		return bl_cmd_fail(&err);
-	overrule(&fleet, args, strategy);
+	struct deployment d = { .args = args,
+				.fleet = &fleet,
+				.sel = &sel,
+				.history = history,
+				.run = run,
+				.source = source.where };
 	int code = -1;
 	if (bl_history_run_begin(history, "deploy", source.where, run, &err) == 0) {
-		code = deploy(args, &sel, history, run, &err);
+		code = deploy(&d, &err);
 		struct bl_err end = { 0 };
 		if (bl_history_run_end(history, run, code < 0 ? BL_EXIT_FAILED : code, &end) <
 		    0)
 			bl_cmd_fail(&end);
 	}
 	bl_history_close(history);
+	bl_waves_free(&d.waves);
+	free(d.road);
 	return code < 0 ? bl_cmd_fail(&err) : code;
 }
 

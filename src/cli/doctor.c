@@ -100,7 +100,7 @@ static int examine(const struct bl_args *args, const struct bl_selection *sel,
 		.nodes = sel->nodes,
 		.n = sel->n,
 		.parallel = args->parallel,
-		.keep_going = true,
+		.max_failures = SIZE_MAX,
 		.preflight_only = true,
 		.agent = agent,
 		.run = "",
@@ -108,14 +108,16 @@ static int examine(const struct bl_args *args, const struct bl_selection *sel,
 		.observer = &observer,
 		.ctx = &d,
 	};
-	bool interrupted = false;
+	BL_AUTO(bl_drive_report) report = { 0 };
 	for (size_t i = 0; i < sel->n; i++)
 		names[i] = sel->nodes[i]->name;
 	/* what is found is the result, so it goes to standard output */
 	d.ui = bl_ui_new(args->json ? BL_UI_JSON : BL_UI_PLAIN, STDOUT_FILENO, STDOUT_FILENO);
 	bl_ui_begin(d.ui, "doctor", names, sel->n);
-	int rc = bl_drive(&spec, &interrupted, err);
-	int code = interrupted ? BL_EXIT_INTERRUPTED : d.bad || rc < 0 ? BL_EXIT_FAILED : 0;
+	int rc = bl_drive(&spec, &report, err);
+	int code = report.interrupted ? BL_EXIT_INTERRUPTED
+		   : d.bad || rc < 0  ? BL_EXIT_FAILED
+				      : 0;
 	bl_ui_end(d.ui, code);
 	bl_ui_free(d.ui);
 	return rc < 0 ? -1 : code;

@@ -17,11 +17,11 @@ static void print_host(const struct bl_history_host *e, bool json)
 {
 	char when[32];
 	if (json) {
-		json_t *o =
-			json_pack("{s:s,s:s,s:s,s:s,s:s?,s:s?,s:I,s:I}", "event", "history",
-				  "run", e->run, "host", e->host, "system", e->system_new,
-				  "outcome", e->outcome, "reason", e->reason, "epoch",
-				  (json_int_t)e->epoch, "startedMs", (json_int_t)e->started_ms);
+		json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:s?,s:s?,s:I,s:I,s:I}", "event",
+				      "history", "run", e->run, "host", e->host, "system",
+				      e->system_new, "outcome", e->outcome, "reason", e->reason,
+				      "epoch", (json_int_t)e->epoch, "startedMs",
+				      (json_int_t)e->started_ms, "wave", (json_int_t)e->wave);
 		bl_autofree char *out = o ? json_dumps(o, JSON_COMPACT) : NULL;
 		if (out)
 			puts(out);

@@ -60,7 +60,10 @@ static const struct bl_option *match(const struct bl_command *cmd, const char *a
 int bl_options_parse(const struct bl_command *cmd, int argc, char **argv, struct bl_args *out,
 		     struct bl_err *err)
 {
-	BL_AUTO(bl_args) args = { .parallel = 10, .max = 20 };
+	BL_AUTO(bl_args)
+	args = {
+		.parallel = 10, .max = 20, .soak = BL_NOT_GIVEN, .max_failures = BL_NOT_GIVEN
+	};
 	bool only_words = false;
 	size_t words = 0;
 	for (int i = 0; i < argc; i++) {
@@ -106,6 +109,9 @@ void bl_args_free(struct bl_args *args)
 	free(args->target_host);
 	free(args->with_system);
 	free(args->strategy);
+	free(args->canary);
+	free(args->batch);
+	free(args->on_failure);
 	bl_strv_free(&args->on);
 	*args = (struct bl_args){ 0 };
 }

@@ -6,6 +6,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#define BL_NOT_GIVEN UINT64_MAX
+
 /* What all commands' options and words are parsed into. */
 struct bl_args {
 	char *file; /* -f */
@@ -15,6 +17,12 @@ struct bl_args {
 	bool json;
 	bool help;
 	bool keep_going;
+	char *canary;
+	char *batch;
+	uint64_t soak; /* BL_NOT_GIVEN: not given */
+	uint64_t max_failures;
+	char *on_failure;
+	bool atomic;
 	bool force_drift;
 	char *strategy;
 	bool reboot;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `belay resume`: takes up the transactions of a run whose deployer died, with their keys. */
-#include "cli/deploy.h"
+#include "cli/takeback.h"
+#include "cli/telling.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,15 +22,23 @@ struct open_hosts {
 	struct bl_node *nodes; /* shallow copies of the fleet's; out_path is our own */
 	const struct bl_node **list;
 	struct bl_drive_resume *resume;
+	struct bl_check **checks; /* of hosts that are being taken back */
+	struct bl_waves waves;
 	size_t n;
+	bool taking_back;
+	bool atomic;
 };
 
 static void free_open(struct open_hosts *o)
 {
-	for (size_t i = 0; i < o->n; i++)
+	for (size_t i = 0; i < o->n; i++) {
 		free(o->nodes[i].out_path);
+		free(o->checks[i]);
+	}
 	free(o->nodes);
 	free(o->list);
+	free(o->checks);
+	bl_waves_free(&o->waves);
 	if (o->resume)
 		explicit_bzero(o->resume, o->n * sizeof(*o->resume));
 	free(o->resume);
@@ -44,6 +53,64 @@ static const struct bl_history_host *entry_of(const struct bl_history_host *e, s
 	return NULL;
 }
 
+/* Whether it has ended, and not with the new system. */
+static bool ended_badly(const struct bl_history_host *e)
+{
+	return e->outcome && strcmp(e->outcome, bl_outcome_name(BL_OUT_COMMITTED)) != 0 &&
+	       strcmp(e->outcome, bl_outcome_name(BL_OUT_UNCHANGED)) != 0;
+}
+
+/*
+ * What has become of an atomic wave: once its confirmation had begun, it is finished. Before
+ * that nobody is confirmed, and nobody will be where one of its hosts has failed or was never
+ * begun.
+ */
+static struct bl_wave wave_of(const struct bl_history_host *entries, size_t n, uint32_t wave)
+{
+	struct bl_wave w = { .begun = true };
+	for (size_t i = 0; i < n; i++) {
+		const struct bl_history_host *e = &entries[i];
+		if (e->wave != wave || !e->atomic)
+			continue;
+		w.decided |= e->decided;
+		w.spoilt |= ended_badly(e) || (!e->outcome && !e->epoch);
+	}
+	return w;
+}
+
+static void add_host(struct open_hosts *out, const struct bl_node *node,
+		     const struct bl_history_host *e, struct bl_history *h, const char *run)
+{
+	struct bl_drive_resume *r = &out->resume[out->n];
+	struct bl_err no_key = { 0 };
+	char *system = bl_xstrdup(e->system_new);
+	r->epoch = e->epoch;
+	if (bl_history_key_load(h, run, e->host, r->key, BL_KEY_LEN, &no_key) < 0)
+		fprintf(stderr, "belay: %s: %s: it can be looked at, not confirmed\n", e->host,
+			no_key.msg);
+	out->nodes[out->n] = *node;
+	if (out->taking_back)
+		bl_take_back_node(node, system, &out->checks[out->n], &out->nodes[out->n]);
+	out->nodes[out->n].out_path = system;
+	out->list[out->n] = &out->nodes[out->n];
+	out->waves.of[out->n] = e->wave ? e->wave - 1 : 0;
+	out->atomic |= e->atomic;
+	out->n++;
+}
+
+static void collect_waves(struct open_hosts *out, const struct bl_history_host *entries,
+			  size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (entries[i].wave > out->waves.n)
+			out->waves.n = entries[i].wave;
+	if (out->waves.n == 0)
+		out->waves.n = 1;
+	out->waves.waves = bl_xcalloc(out->waves.n, sizeof(*out->waves.waves));
+	for (size_t i = 0; i < out->waves.n; i++)
+		out->waves.waves[i] = wave_of(entries, n, (uint32_t)i + 1);
+}
+
 static int collect(struct bl_history *h, const char *run, const struct bl_selection *sel,
 		   struct open_hosts *out, struct bl_err *err)
 {
@@ -52,43 +119,85 @@ static int collect(struct bl_history *h, const char *run, const struct bl_select
 	if (bl_history_hosts(h, run, NULL, 1000000, &entries, &n, err) < 0)
 		return -1;
 	out->nodes = bl_xcalloc(sel->n, sizeof(*out->nodes));
-	/* pointers are meant. NOLINTNEXTLINE(bugprone-sizeof-expression) */
+	/* pointers are meant. NOLINTBEGIN(bugprone-sizeof-expression) */
 	out->list = bl_xcalloc(sel->n, sizeof(*out->list));
+	out->checks = bl_xcalloc(sel->n, sizeof(*out->checks));
+	/* NOLINTEND(bugprone-sizeof-expression) */
 	out->resume = bl_xcalloc(sel->n, sizeof(*out->resume));
+	out->waves.of = bl_xcalloc(sel->n, sizeof(*out->waves.of));
+	collect_waves(out, entries, n);
 	for (size_t i = 0; i < sel->n; i++) {
 		const struct bl_history_host *e = entry_of(entries, n, sel->nodes[i]->name);
-		struct bl_err no_key = { 0 };
-		if (!e || e->outcome || !e->epoch)
-			continue;
-		struct bl_drive_resume *r = &out->resume[out->n];
-		r->epoch = e->epoch;
-		if (bl_history_key_load(h, run, e->host, r->key, BL_KEY_LEN, &no_key) < 0)
-			fprintf(stderr, "belay: %s: %s: it can be looked at, not confirmed\n",
-				e->host, no_key.msg);
-		out->nodes[out->n] = *sel->nodes[i];
-		out->nodes[out->n].out_path = bl_xstrdup(e->system_new);
-		out->list[out->n] = &out->nodes[out->n];
-		out->n++;
+		if (e && !e->outcome && e->epoch)
+			add_host(out, sel->nodes[i], e, h, run);
 	}
 	bl_history_hosts_free(entries, n);
 	return 0;
 }
 
+/* In which state the deployer left an atomic wave. */
+static void tell_wave(struct bl_telling *t, const struct open_hosts *o)
+{
+	for (size_t w = 0; o->atomic && w < o->waves.n; w++) {
+		BL_AUTO(bl_buf) names = { 0 };
+		const struct bl_wave *wave = &o->waves.waves[w];
+		for (size_t i = 0; i < o->n; i++)
+			if (o->waves.of[i] == w)
+				bl_buf_printf(&names, "%s%s", names.len ? ", " : "",
+					      o->nodes[i].name);
+		if (names.len == 0)
+			continue;
+		bl_autofree char *text = bl_xprintf(
+			"wave %zu %s: %s", w + 1,
+			wave->decided
+				? "was left while it was being confirmed, and may be split; still open"
+			: wave->spoilt
+				? "was not complete, and so none of it is confirmed; goes back"
+				: "was left before it was confirmed; it is when all of these can be",
+			bl_buf_str(&names));
+		bl_telling_remark(t, text);
+	}
+}
+
 static int take_up(const struct bl_args *args, struct bl_history *h, const char *run,
-		   const struct open_hosts *o, struct bl_err *err)
+		   struct open_hosts *o, struct bl_err *err)
 {
 	bl_autofree char *agent = NULL;
+	BL_AUTO(bl_drive_report) report = { 0 };
 	if (bl_cmd_agent(o->nodes[0].system, &agent, err) < 0)
 		return -1;
 	const struct bl_drive_spec hosts = {
 		.nodes = o->list,
 		.n = o->n,
 		.parallel = o->n,
-		.keep_going = true,
+		.waves = &o->waves,
+		.max_failures = SIZE_MAX,
+		.atomic = o->atomic,
+		.taking_back = o->taking_back,
 		.agent = agent,
 		.resume = o->resume,
 	};
-	return bl_telling_drive(args, h, run, &hosts, err);
+	struct bl_telling *t = bl_telling_new(args, h);
+	tell_wave(t, o);
+	int code = bl_telling_drive(t, run, &hosts, &report, err);
+	if (code == 0)
+		code = bl_telling_exit_code(t);
+	bl_telling_end(t, code < 0 ? BL_EXIT_FAILED : code);
+	return code;
+}
+
+/* Whether @run takes hosts back: then the systems that it brings are old ones. */
+static int find_command(struct bl_history *h, const char *run, bool *out, struct bl_err *err)
+{
+	struct bl_history_run *runs = NULL;
+	size_t n = 0;
+	if (bl_history_runs(h, SIZE_MAX, &runs, &n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(runs[i].id, run) == 0)
+			*out = strcmp(runs[i].command, BL_RUN_TAKE_BACK) == 0;
+	bl_history_runs_free(runs, n);
+	return 0;
 }
 
 /* The newest run that has an open end; the newest of all when none has. */
@@ -128,6 +237,7 @@ static int run_resume(const struct bl_args *args)
 		return bl_cmd_fail(&err);
 	int code = -1;
 	if ((run || last_open_run(h, &run, &err) == 0) &&
+	    find_command(h, run, &open.taking_back, &err) == 0 &&
 	    collect(h, run, &sel, &open, &err) == 0) {
 		if (open.n == 0) {
 			fprintf(stderr,

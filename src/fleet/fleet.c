@@ -370,6 +370,11 @@ static int read_document(const json_t *doc, struct bl_fleet *fleet, struct bl_er
 	{
 		if (strcmp(key, "belayFleet") == 0 || strcmp(key, "nodes") == 0)
 			continue;
+		if (strcmp(key, "rollout") == 0) {
+			if (bl_rollout_settings_read(v, &fleet->rollout, err) < 0)
+				return -1;
+			continue;
+		}
 		bl_autofree char *text = bl_visible(key);
 		return bl_err_set(err, BL_E_INPUT, "unknown key '%.60s'; %s", text,
 				  bl_other_version);
@@ -463,5 +468,6 @@ void bl_fleet_free(struct bl_fleet *fleet)
 	for (size_t i = 0; i < fleet->n; i++)
 		node_free(&fleet->nodes[i]);
 	free(fleet->nodes);
+	bl_rollout_settings_free(&fleet->rollout);
 	*fleet = (struct bl_fleet){ 0 };
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the user wants, as plain data: the nodes of a fleet and their settings, read from the
- * JSON document that the Nix library makes (docs/fleet-schema.md, version 1).
+ * What the user wants, as plain data: the nodes of a fleet and their settings, and how they are
+ * rolled out, read from the JSON document that the Nix library makes (docs/fleet-schema.md,
+ * version 1).
  */
 #ifndef BELAY_FLEET_FLEET_H
 #define BELAY_FLEET_FLEET_H
 
 #include "base/err.h"
 #include "base/str.h"
+#include "fleet/rollout.h"
 #include "guard/plan.h"
 
 struct bl_node {
@@ -30,6 +32,7 @@ struct bl_node {
 struct bl_fleet {
 	struct bl_node *nodes; /* in the document's order */
 	size_t n;
+	struct bl_rollout_settings rollout;
 };
 
 /*

@@ -19,7 +19,7 @@
 #include "base/file.h"
 #include "base/log.h"
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define BUSY_MS        5000
 #define BATCH_LINES    1000
 #define BATCH_BYTES    (1U << 20)
@@ -27,35 +27,42 @@
 #define KEY_MAX        4096
 #define NAME_LIMIT     200
 
-static const char schema[] = "CREATE TABLE run("
-			     " id TEXT PRIMARY KEY,"
-			     " command TEXT NOT NULL,"
-			     " source TEXT NOT NULL,"
-			     " started_ms INTEGER NOT NULL,"
-			     " ended_ms INTEGER NOT NULL DEFAULT 0,"
-			     " exit_code INTEGER NOT NULL DEFAULT -1);"
-			     "CREATE TABLE host("
-			     " id INTEGER PRIMARY KEY,"
-			     " run TEXT NOT NULL REFERENCES run(id) ON DELETE CASCADE,"
-			     " host TEXT NOT NULL,"
-			     " target TEXT NOT NULL,"
-			     " system_old TEXT,"
-			     " system_new TEXT,"
-			     " epoch INTEGER NOT NULL DEFAULT 0,"
-			     " outcome TEXT,"
-			     " reason TEXT,"
-			     " started_ms INTEGER NOT NULL,"
-			     " ended_ms INTEGER NOT NULL DEFAULT 0,"
-			     " UNIQUE(run, host));"
-			     "CREATE INDEX host_by_name ON host(host, started_ms);"
-			     "CREATE TABLE line("
-			     " id INTEGER PRIMARY KEY,"
-			     " host_id INTEGER NOT NULL REFERENCES host(id) ON DELETE CASCADE,"
-			     " wall_ms INTEGER NOT NULL,"
-			     " stream TEXT NOT NULL,"
-			     " text TEXT NOT NULL);"
-			     "CREATE INDEX line_by_host ON line(host_id, id);"
-			     "PRAGMA user_version=1;";
+/* From the schema of that number to the next one. */
+static const char *const migrations[SCHEMA_VERSION] = {
+	"CREATE TABLE run("
+	" id TEXT PRIMARY KEY,"
+	" command TEXT NOT NULL,"
+	" source TEXT NOT NULL,"
+	" started_ms INTEGER NOT NULL,"
+	" ended_ms INTEGER NOT NULL DEFAULT 0,"
+	" exit_code INTEGER NOT NULL DEFAULT -1);"
+	"CREATE TABLE host("
+	" id INTEGER PRIMARY KEY,"
+	" run TEXT NOT NULL REFERENCES run(id) ON DELETE CASCADE,"
+	" host TEXT NOT NULL,"
+	" target TEXT NOT NULL,"
+	" system_old TEXT,"
+	" system_new TEXT,"
+	" epoch INTEGER NOT NULL DEFAULT 0,"
+	" outcome TEXT,"
+	" reason TEXT,"
+	" started_ms INTEGER NOT NULL,"
+	" ended_ms INTEGER NOT NULL DEFAULT 0,"
+	" UNIQUE(run, host));"
+	"CREATE INDEX host_by_name ON host(host, started_ms);"
+	"CREATE TABLE line("
+	" id INTEGER PRIMARY KEY,"
+	" host_id INTEGER NOT NULL REFERENCES host(id) ON DELETE CASCADE,"
+	" wall_ms INTEGER NOT NULL,"
+	" stream TEXT NOT NULL,"
+	" text TEXT NOT NULL);"
+	"CREATE INDEX line_by_host ON line(host_id, id);"
+	"PRAGMA user_version=1;",
+	/* together: 1 its wave is confirmed as a whole, 2 that had begun */
+	"ALTER TABLE host ADD COLUMN wave INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE host ADD COLUMN together INTEGER NOT NULL DEFAULT 0;"
+	"PRAGMA user_version=2;"
+};
 
 struct line {
 	int64_t host_id;
@@ -257,8 +264,9 @@ static int make_schema(struct bl_history *h, struct bl_err *err)
 	/* Another belay may have been quicker: with the write lock, look again. */
 	if (exec(h, "begin", "BEGIN IMMEDIATE", err) < 0 || read_version(h, &version, err) < 0)
 		return -1;
-	if (version == 0 && exec(h, "make tables", schema, err) < 0)
-		return -1;
+	for (; version < SCHEMA_VERSION; version++)
+		if (exec(h, "make tables", migrations[version], err) < 0)
+			return -1;
 	return exec(h, "make tables", "COMMIT", err);
 }
 
@@ -493,6 +501,33 @@ int bl_history_host_begin(struct bl_history *h, const char *run, const char *hos
 	return finish(h, r, err);
 }
 
+int bl_history_host_wave(struct bl_history *h, const char *run, const char *host, uint32_t wave,
+			 bool atomic, struct bl_err *err)
+{
+	if (begin(h, err) < 0)
+		return -1;
+	int r = RUN(h, "write a host's wave",
+		    "UPDATE host SET wave=?, together=? WHERE run=? AND host=?", err, NUM(wave),
+		    NUM(atomic), TEXT(run), TEXT(host));
+	return finish(h, expect_row(h, r, run, host, err), err);
+}
+
+int bl_history_wave_decided(struct bl_history *h, const char *run, uint32_t wave,
+			    struct bl_err *err)
+{
+	/* from here on nobody is sent back for another one's sake: one fsync more */
+	if (exec(h, "sync", "PRAGMA synchronous=FULL", err) < 0)
+		return -1;
+	int r = begin(h, err);
+	if (r == 0) {
+		r = RUN(h, "decide a wave", "UPDATE host SET together=2 WHERE run=? AND wave=?",
+			err, TEXT(run), NUM(wave));
+		r = finish(h, expect_row(h, r, run, NULL, err), err);
+	}
+	sqlite3_exec(h->db, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
+	return r;
+}
+
 int bl_history_host_started(struct bl_history *h, const char *run, const char *host,
 			    const char *system_old, uint64_t epoch, struct bl_err *err)
 {
@@ -719,12 +754,16 @@ static void add_host(void *ctx, sqlite3_stmt *st)
 		.reason = column_text(st, 7),
 		.started_ms = sqlite3_column_int64(st, 8),
 		.ended_ms = sqlite3_column_int64(st, 9),
+		.wave = (uint32_t)sqlite3_column_int64(st, 10),
+		.atomic = sqlite3_column_int(st, 11) > 0,
+		.decided = sqlite3_column_int(st, 11) > 1,
 	};
 }
 
 #define SELECT_HOSTS(where)                                                             \
 	"SELECT run,host,target,system_old,system_new,epoch,outcome,reason,started_ms," \
-	"ended_ms FROM host WHERE " where " ORDER BY started_ms DESC, id DESC LIMIT ?3"
+	"ended_ms,wave,together FROM host WHERE " where                                 \
+	" ORDER BY started_ms DESC, id DESC LIMIT ?3"
 
 int bl_history_hosts(struct bl_history *h, const char *run, const char *host, size_t max,
 		     struct bl_history_host **out, size_t *out_n, struct bl_err *err)

@@ -42,6 +42,9 @@ struct bl_history_host {
 	char *reason;       /* NULL: none */
 	int64_t started_ms; /* wall clock, for people */
 	int64_t ended_ms;   /* 0: not ended */
+	uint32_t wave;      /* from 1; 0: not known */
+	bool atomic;        /* its wave is confirmed as a whole */
+	bool decided;       /* ... and that had begun */
 };
 
 struct bl_history_run {
@@ -57,6 +60,12 @@ struct bl_history_run {
 int bl_history_host_begin(struct bl_history *h, const char *run, const char *host,
 			  const char *target, const char *system_new,
 			  struct bl_err *err) BL_MUST_CHECK;
+/* In which wave (from 1) @host of @run is, and whether that is confirmed as a whole. */
+int bl_history_host_wave(struct bl_history *h, const char *run, const char *host, uint32_t wave,
+			 bool atomic, struct bl_err *err) BL_MUST_CHECK;
+/* All of @wave are being confirmed from here on; survives a power cut. */
+int bl_history_wave_decided(struct bl_history *h, const char *run, uint32_t wave,
+			    struct bl_err *err) BL_MUST_CHECK;
 /*
  * Known once the host answered (system_old) and once a transaction started (epoch); NULL and 0
  * leave what was told before. The one write that also survives a power cut here: with the key

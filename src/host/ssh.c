@@ -50,6 +50,19 @@ void bl_ssh_argv(const struct bl_node *node, const char *control, unsigned conne
 	bl_strv_add(out, command);
 }
 
+void bl_ssh_config_argv(const struct bl_node *node, const char *destination,
+			struct bl_strv *out)
+{
+	bl_strv_add(out, "ssh");
+	bl_strv_add(out, "-G");
+	for (size_t i = 0; node && i < node->ssh_options.n; i++) {
+		bl_strv_add(out, "-o");
+		bl_strv_add(out, node->ssh_options.items[i]);
+	}
+	bl_strv_add(out, "--");
+	bl_strv_add(out, destination);
+}
+
 char *bl_ssh_nix_options(const char *control)
 {
 	return bl_xprintf(

@@ -19,6 +19,13 @@ void bl_ssh_argv(const struct bl_node *node, const char *control, unsigned conne
 		 const char *command, struct bl_strv *out);
 
 /*
+ * The command that prints what ssh would do for @destination, without a connection. @node, NULL
+ * for none, has the options that its connections are made with.
+ */
+void bl_ssh_config_argv(const struct bl_node *node, const char *destination,
+			struct bl_strv *out);
+
+/*
  * What NIX_SSHOPTS has to hold so that Nix rides on the master at @control and never makes a
  * connection of its own when that is gone.
  */

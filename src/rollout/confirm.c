@@ -8,10 +8,17 @@
 
 #define TRY_TIMEOUT_S   8
 #define QUICK_TIMEOUT_S 2
+/* the agent waits 15 s for a proof: before that, a challenge is asked for anew */
+#define CHALLENGE_MS 10000
 
 void bl_way_try_failed(struct bl_way *h, const char *why)
 {
 	bl_session_drop(BL_STEAL(h->fresh));
+	if (*bl_way_stage(h) == BL_ST_HOLDING) {
+		/* the others wait for it once more, as long as it would have had by itself */
+		*bl_way_stage(h) = BL_ST_SWITCHING;
+		bl_way_set_limit(h, 0);
+	}
 	/* for whoever reads the log: why nobody came through */
 	bl_way_observer(h)->output(h->d->spec->ctx, h->i, "confirm", why);
 	bl_way_apply(h, BL_CE_TRY_FAILED);
@@ -51,6 +58,50 @@ static void answer_challenge(struct bl_way *h, const struct bl_kv *challenge)
 		ask_to_abort(h, h->fresh);
 }
 
+/* A provisional confirmation binds nobody: it leads to the trial boot. */
+static bool is_held(const struct bl_way *h)
+{
+	bool provisional = h->node->plan.strategy == BL_STRATEGY_LIVE_BOOT &&
+			   strcmp(bl_kv_str(&h->asked, "state"), "WAIT_CONFIRM") == 0;
+	return bl_way_is_undecided(h) && !provisional;
+}
+
+static void hold(struct bl_way *h)
+{
+	*bl_way_stage(h) = BL_ST_HOLDING;
+	if (!h->held_told)
+		bl_way_observer(h)->phase(
+			h->d->spec->ctx, h->i, "confirm",
+			"Could be confirmed; waiting for the rest of its wave..");
+	h->held_told = true;
+}
+
+/* The challenge that is there, as soon as we know what to say. */
+static void consider(struct bl_way *h)
+{
+	if (h->phase != BL_PH_CONFIRM || !h->fresh || h->asked.n == 0 ||
+	    h->outside == BL_OUTSIDE_RUNNING)
+		return;
+	if (h->outside == BL_OUTSIDE_GOOD && is_held(h)) {
+		hold(h);
+		return;
+	}
+	BL_AUTO(bl_kv) challenge = h->asked;
+	h->asked = (struct bl_kv){ 0 };
+	answer_challenge(h, &challenge);
+}
+
+void bl_way_say_back(struct bl_way *h)
+{
+	/* the quickest way back, if it still leads there; a start is answered first */
+	if (h->work && h->phase != BL_PH_START)
+		ask_to_abort(h, h->work);
+	if (h->phase == BL_PH_PAUSE)
+		bl_way_apply(h, BL_CE_TIMER);
+	else
+		consider(h);
+}
+
 static void on_outside_done(void *ctx, const char *reason)
 {
 	struct bl_way *h = ctx;
@@ -58,17 +109,47 @@ static void on_outside_done(void *ctx, const char *reason)
 	if (reason) {
 		bl_replace_str(&h->outside_reason, reason);
 		bl_way_note(h, reason);
-		/* the quickest way back, if it still leads there */
-		if (h->work)
-			ask_to_abort(h, h->work);
-	}
-	if (h->phase == BL_PH_CONFIRM && h->fresh && h->asked.n > 0) {
-		BL_AUTO(bl_kv) challenge = h->asked;
-		h->asked = (struct bl_kv){ 0 };
-		answer_challenge(h, &challenge);
+		bl_way_say_back(h);
 	} else if (h->phase == BL_PH_PAUSE) {
 		bl_way_apply(h, BL_CE_TIMER);
+	} else {
+		consider(h);
 	}
+}
+
+void bl_way_confirm(struct bl_way *h)
+{
+	*bl_way_stage(h) = BL_ST_SWITCHING;
+	consider(h);
+}
+
+void bl_way_give_up(struct bl_way *h, const char *reason)
+{
+	*bl_way_stage(h) = BL_ST_FAILING;
+	if (h->outside == BL_OUTSIDE_BAD)
+		return;
+	bl_outside_drop(BL_STEAL(h->checks));
+	h->outside = BL_OUTSIDE_BAD;
+	bl_replace_str(&h->outside_reason, reason);
+	bl_way_say_back(h);
+}
+
+void bl_way_watch_hold(struct bl_way *h, int64_t now)
+{
+	enum bl_stage stage = *bl_way_stage(h);
+	if (!bl_way_is_undecided(h) || (stage != BL_ST_SWITCHING && stage != BL_ST_HOLDING))
+		return;
+	bool back = h->phase == BL_PH_VERIFY || h->phase == BL_PH_VERIFY_PAUSE;
+	bool live = !h->rebooting && !h->provisional;
+	bool late = (live && h->due_ns && now > h->due_ns) ||
+		    (stage == BL_ST_SWITCHING && h->limit_ns && now > h->limit_ns);
+	if (back || h->outside == BL_OUTSIDE_BAD)
+		*bl_way_stage(h) = BL_ST_FAILING;
+	else if (late)
+		bl_way_give_up(h, "it could not be confirmed while its wave waited");
+	else if (stage == BL_ST_HOLDING && h->phase == BL_PH_CONFIRM && h->asked.n > 0 &&
+		 now - h->asked_ns > CHALLENGE_MS * BL_NS_PER_MS)
+		bl_way_apply(h, BL_CE_TIMER);
 }
 
 static void on_outside_advisory(void *ctx, const char *text)
@@ -95,13 +176,13 @@ void bl_way_begin_checks(struct bl_way *h)
 static void on_challenge(struct bl_way *h, const struct bl_kv *challenge)
 {
 	bl_way_begin_checks(h);
-	if (h->outside != BL_OUTSIDE_RUNNING) {
-		answer_challenge(h, challenge);
-		return;
-	}
 	bl_kv_free(&h->asked);
 	BL_KV_FOREACH (challenge, it)
 		bl_kv_set(&h->asked, it->key, it->value);
+	h->asked_ns = bl_now_boot_ns();
+	/* it was reached: a later try that fails begins to count anew */
+	h->tries = 1;
+	consider(h);
 }
 
 static void on_fresh_msg(void *ctx, const struct bl_msg *m)
@@ -113,8 +194,10 @@ static void on_fresh_msg(void *ctx, const struct bl_msg *m)
 		h->proved = false;
 		/* what comes up then is another system to judge */
 		bl_outside_drop(BL_STEAL(h->checks));
-		h->outside = BL_OUTSIDE_NOT_YET;
+		if (h->outside != BL_OUTSIDE_BAD)
+			h->outside = BL_OUTSIDE_NOT_YET;
 		h->provisional = true;
+		bl_way_set_limit(h, bl_node_forward_ms(h->node));
 		bl_way_note(h, "it works live; now a trial boot");
 	} else if (m->type == BL_MSG_OK && h->proved) {
 		h->confirmed = true;

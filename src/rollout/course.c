@@ -48,7 +48,9 @@ static const struct bl_course_step table[BL_PH_NPHASES][BL_CE_NEVENTS] = {
 	},
 	[BL_PH_READY] = {
 		[BL_CE_GO] = TO(START, START),
-		[BL_CE_LOST] = TO(DONE, END),
+		/* its wave may be hours away */
+		[BL_CE_LOST] = TO(CONNECT, CONNECT),
+		[BL_CE_FAILED] = TO(DONE, END),
 		[BL_CE_STOP] = TO(DONE, END),
 	},
 	/* From here on the host may have been changed: only its own word ends it. */
@@ -71,6 +73,8 @@ static const struct bl_course_step table[BL_PH_NPHASES][BL_CE_NEVENTS] = {
 		[BL_CE_BACK_SEEN] = TO(DONE, END),
 		[BL_CE_BACK_HEARD] = TO(VERIFY, TRY),
 		[BL_CE_TRY_FAILED] = TO(PAUSE, PAUSE),
+		/* the challenge gets old while its wave waits */
+		[BL_CE_TIMER] = TO(CONFIRM, TRY),
 		[BL_CE_BOUND] = TO(DONE, END),
 	},
 	[BL_PH_PAUSE] = {

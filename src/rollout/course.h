@@ -15,7 +15,7 @@ enum bl_phase {
 	BL_PH_GREET,     /* that agent is being started */
 	BL_PH_COPY,
 	BL_PH_PREFLIGHT,
-	BL_PH_READY, /* waits until all hosts are */
+	BL_PH_READY, /* waits until all hosts are, and for its wave */
 	BL_PH_START,
 	BL_PH_FOLLOW,  /* the host activates */
 	BL_PH_CONFIRM, /* a fresh connection is being tried, or commits */
@@ -35,7 +35,7 @@ enum bl_course_event {
 	BL_CE_COPIED,
 	BL_CE_FAILED,  /* what this phase waits for failed; nothing was changed on the host */
 	BL_CE_CHECKED, /* the preflight is fine */
-	BL_CE_GO,      /* all hosts are ready */
+	BL_CE_GO,      /* all hosts are ready, and its wave begins */
 	BL_CE_STOP,    /* another host's failure or the operator stops the run */
 	BL_CE_STARTED,
 	BL_CE_WAITING,    /* the host waits for the confirmation */

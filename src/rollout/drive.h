@@ -7,6 +7,7 @@
 #include "fleet/fleet.h"
 #include "guard/proof.h"
 #include "rollout/outcome.h"
+#include "rollout/waves.h"
 
 struct bl_drive_result {
 	enum bl_outcome outcome;
@@ -33,6 +34,12 @@ struct bl_drive_observer {
 			const uint8_t key[BL_KEY_LEN], struct bl_err *err);
 	void (*started)(void *ctx, size_t i, const char *system_old, uint64_t epoch);
 	void (*result)(void *ctx, size_t i, const struct bl_drive_result *r);
+	/* the next two may be NULL: wave @wave begins; a remark about the run itself */
+	void (*wave)(void *ctx, size_t wave);
+	void (*remark)(void *ctx, const char *text);
+	/* before the first host of an atomic wave is confirmed: that all of it are to be must
+	 * be durable when it returns 0, else none is; NULL: it need not be */
+	int (*deciding)(void *ctx, size_t wave, struct bl_err *err);
 	void (*tick)(void *ctx); /* every 100 ms */
 };
 
@@ -46,7 +53,13 @@ struct bl_drive_spec {
 	const struct bl_node *const *nodes;
 	size_t n;
 	size_t parallel;
-	bool keep_going;
+	/* the waves, NULL: all hosts are of one; their state is changed here */
+	struct bl_waves *waves;
+	size_t max_failures; /* SIZE_MAX: no failure stops the others */
+	bool atomic;
+	uint32_t soak_s;
+	enum bl_on_failure on_failure;
+	bool taking_back; /* out_path is what the host ran before, and is there */
 	bool force_drift;
 	bool preflight_only; /* the preflight alone; a node's out_path may be "", and is not
 				copied */
@@ -58,12 +71,25 @@ struct bl_drive_spec {
 	void *ctx;
 };
 
+/* What is to be known of a run besides its hosts' results. */
+struct bl_drive_report {
+	bool interrupted;
+	bool *take_back; /* one a host: on_failure wants it back, if it was committed */
+	char *why;       /* why hosts were not switched; NULL: no failure was the reason */
+};
+
 /*
  * Runs until every host has ended or the operator gave up: the first SIGINT or SIGTERM lets
- * nothing new begin, the second leaves at once. @out_interrupted tells of the first. Fails only
- * where nothing could be begun.
+ * nothing new begin, the second leaves at once. @out is owned by the caller:
+ * bl_drive_report_free(). Fails only where nothing could be begun.
  */
-int bl_drive(const struct bl_drive_spec *spec, bool *out_interrupted,
+int bl_drive(const struct bl_drive_spec *spec, struct bl_drive_report *out,
 	     struct bl_err *err) BL_MUST_CHECK;
+void bl_drive_report_free(struct bl_drive_report *r);
+
+static inline void bl_drive_report_autop(struct bl_drive_report *r)
+{
+	bl_drive_report_free(r);
+}
 
 #endif

@@ -9,12 +9,18 @@
 #define LINGER_MS 300
 #define DAY_MS    86400000
 
-/* The host waits for our own checks too. */
-static uint64_t confirm_ms(const struct bl_node *node)
+/* The host waits for our own checks too, and for the others of its wave. */
+uint64_t bl_way_window_ms(const struct bl_way *h)
 {
-	uint64_t ms = (uint64_t)node->success_timeout_s * 1000 +
-		      bl_plan_deployer_checks_ms(&node->plan);
+	uint64_t ms = bl_node_window_ms(h->node) +
+		      h->d->hold_ms[bl_rollout_wave(&h->d->rollout, h->i)];
 	return ms < DAY_MS ? ms : DAY_MS;
+}
+
+void bl_way_set_limit(struct bl_way *h, uint64_t ms)
+{
+	h->limit_ns =
+		bl_now_boot_ns() + (int64_t)(ms + bl_node_window_ms(h->node)) * BL_NS_PER_MS;
 }
 
 void bl_way_line(struct bl_way *h, const struct bl_msg *m, bool fresh)
@@ -55,6 +61,20 @@ static bool is_ours(const struct bl_way *h, const struct bl_kv *kv)
 	return !*run || strcmp(run, h->d->spec->run) == 0;
 }
 
+/* @first: it has just begun to. */
+static void on_waiting(struct bl_way *h, const struct bl_msg *m, bool first, bool fresh)
+{
+	if (first)
+		bl_way_set_limit(h, 0);
+	h->due_ns =
+		bl_now_boot_ns() + (int64_t)bl_kv_u64_or(&m->kv, "left_ms", 0) * BL_NS_PER_MS;
+	/* the work connection may be a moment behind a provisional confirmation */
+	if (!h->provisional)
+		bl_way_begin_checks(h);
+	if (!fresh)
+		bl_way_apply(h, BL_CE_WAITING);
+}
+
 void bl_way_state(struct bl_way *h, const struct bl_msg *m, bool fresh)
 {
 	if (!is_ours(h, &m->kv) && strcmp(bl_kv_str(&m->kv, "state"), "BROKEN") != 0) {
@@ -68,18 +88,13 @@ void bl_way_state(struct bl_way *h, const struct bl_msg *m, bool fresh)
 		bl_way_apply(h, BL_CE_BOUND);
 		return;
 	}
+	bl_autofree char *was = bl_xstrdup(bl_kv_str(&h->last, "state"));
 	bl_kv_free(&h->last);
 	BL_KV_FOREACH (&m->kv, it)
 		bl_kv_set(&h->last, it->key, it->value);
 	const char *state = bl_kv_str(&m->kv, "state");
 	if (strcmp(state, "WAIT_CONFIRM") == 0) {
-		h->due_ns = bl_now_boot_ns() +
-			    (int64_t)bl_kv_u64_or(&m->kv, "left_ms", 0) * BL_NS_PER_MS;
-		/* the work connection may be a moment behind a provisional confirmation */
-		if (!h->provisional)
-			bl_way_begin_checks(h);
-		if (!fresh)
-			bl_way_apply(h, BL_CE_WAITING);
+		on_waiting(h, m, strcmp(was, state) != 0, fresh);
 	} else if (strcmp(state, "TRIAL_REBOOT") == 0) {
 		if (!h->rebooting)
 			bl_way_note(
@@ -123,6 +138,10 @@ void bl_way_started(struct bl_way *h, const struct bl_msg *m)
 	bl_way_observer(h)->started(h->d->spec->ctx, h->i, bl_kv_str(&h->facts, "system"),
 				    h->epoch);
 	bl_way_apply(h, BL_CE_STARTED);
+	bl_way_set_limit(h, bl_node_forward_ms(h->node));
+	/* what came before the answer to the start is said now */
+	if (h->outside == BL_OUTSIDE_BAD)
+		bl_way_say_back(h);
 }
 
 /* The start is the next number, or it is refused. */
@@ -138,7 +157,7 @@ void bl_way_lose_work(struct bl_way *h)
 	/* nobody knows when the activation ended: count from the last word */
 	if (!h->due_ns)
 		h->due_ns = (h->heard_ns ? h->heard_ns : h->lost_ns) +
-			    (int64_t)(confirm_ms(h->node) + bl_plan_checks_ms(&h->node->plan)) *
+			    (int64_t)(bl_way_window_ms(h) + bl_plan_checks_ms(&h->node->plan)) *
 				    BL_NS_PER_MS;
 	if (h->phase == BL_PH_START && !h->epoch)
 		h->epoch = next_epoch(h);
@@ -168,7 +187,7 @@ void bl_way_start(struct bl_way *h)
 	for (size_t i = 0; i < BL_COUNT(believed); i++)
 		bl_kv_set(&kv, believed[i], bl_kv_str(&h->facts, believed[i]));
 	bl_kv_set_u64(&kv, "activate_ms", (uint64_t)h->node->switch_timeout_s * 1000);
-	bl_kv_set_u64(&kv, "confirm_ms", confirm_ms(h->node));
+	bl_kv_set_u64(&kv, "confirm_ms", bl_way_window_ms(h));
 	bl_kv_set(&kv, "force_drift", spec->force_drift ? "1" : "0");
 	bl_plan_tell(&h->node->plan, &kv);
 	h->bound_ns = bl_now_boot_ns() + BL_START_LIMIT_MS * BL_NS_PER_MS;

@@ -8,8 +8,9 @@
 const char *bl_outcome_name(enum bl_outcome outcome)
 {
 	static const char *const names[BL_OUT_NOUTCOMES] = {
-		"committed", "unchanged",  "rolled_back", "refused", "unreachable", "failed",
-		"stuck",     "superseded", "unknown",     "skipped", "ready",
+		"committed", "unchanged",  "rolled_back", "refused", "unreachable",
+		"failed",    "stuck",      "superseded",  "unknown", "skipped",
+		"ready",     "taken_back", "kept",
 	};
 	return outcome < BL_OUT_NOUTCOMES ? names[outcome] : "?";
 }
@@ -36,8 +37,34 @@ const char *bl_outcome_headline(enum bl_outcome outcome)
 		[BL_OUT_UNKNOWN] = "UNKNOWN! The host did not answer within its own limit",
 		[BL_OUT_SKIPPED] = "Not switched, since the run was stopped",
 		[BL_OUT_READY] = "Ready for a deployment",
+		[BL_OUT_TAKEN_BACK] = "Taken back to the system that it ran before",
+		[BL_OUT_KEPT] = "Could not be taken back! It keeps the new system",
 	};
 	return lines[outcome];
+}
+
+enum bl_outcome bl_outcome_of_taking_back(enum bl_outcome outcome)
+{
+	switch (outcome) {
+	case BL_OUT_COMMITTED:
+	case BL_OUT_UNCHANGED:
+		return BL_OUT_TAKEN_BACK;
+	case BL_OUT_ROLLED_BACK:
+	case BL_OUT_REFUSED:
+	case BL_OUT_UNREACHABLE:
+	case BL_OUT_FAILED:
+	case BL_OUT_SKIPPED:
+		return BL_OUT_KEPT;
+	case BL_OUT_STUCK:
+	case BL_OUT_SUPERSEDED:
+	case BL_OUT_UNKNOWN:
+	case BL_OUT_READY:
+	case BL_OUT_TAKEN_BACK:
+	case BL_OUT_KEPT:
+	case BL_OUT_NOUTCOMES:
+		break;
+	}
+	return outcome;
 }
 
 enum bl_outcome bl_outcome_of(const struct bl_kv *last)

@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define RECONNECTS_MAX 5
 
 static bool runs_new(const struct bl_way *h)
 {
@@ -126,7 +129,7 @@ void bl_way_copy(struct bl_way *h, bool with_agent)
 {
 	const char *paths[3] = { 0 };
 	size_t n = 0;
-	if (!h->d->spec->preflight_only)
+	if (!h->d->spec->preflight_only && !h->d->spec->taking_back)
 		paths[n++] = h->node->out_path;
 	if (with_agent)
 		paths[n++] = h->d->spec->agent;
@@ -155,13 +158,33 @@ static void on_need_agent(void *ctx, const char *machine)
 	bl_way_apply(h, BL_CE_NEED_AGENT);
 }
 
+/* What is known of it may be hours old by now: all of it is asked for anew. */
+static void prepare_again(struct bl_way *h, const char *what)
+{
+	bl_autofree char *text =
+		bl_xprintf("lost while it waited for its turn: %s; connecting again", what);
+	bl_way_note(h, text);
+	h->reconnects++;
+	*bl_way_stage(h) = BL_ST_PREPARING;
+	bl_kv_free(&h->facts);
+	bl_buf_clear(&h->uncovered);
+	bl_way_apply(h, BL_CE_LOST);
+}
+
 static void on_work_gone(void *ctx, const char *what, const char *remedy)
 {
 	struct bl_way *h = ctx;
 	h->work = NULL;
+	if (h->phase == BL_PH_READY && h->reconnects < RECONNECTS_MAX) {
+		prepare_again(h, what);
+		return;
+	}
 	if (!bl_phase_is_open(h->phase))
 		bl_way_blame(h, BL_OUT_UNREACHABLE, what, remedy);
-	bl_way_lose_work(h);
+	if (h->phase == BL_PH_READY)
+		bl_way_apply(h, BL_CE_FAILED);
+	else
+		bl_way_lose_work(h);
 }
 
 static void on_work_msg(void *ctx, const struct bl_msg *m)
@@ -211,7 +234,11 @@ void bl_way_connect(struct bl_way *h)
 		.gone = on_work_gone,
 	};
 	struct bl_err err = { 0 };
-	h->control = bl_xprintf("%s/%zu", h->d->dir, h->i);
+	/* a master that is on its way out may still hold the name of the one before */
+	if (h->control)
+		unlink(h->control);
+	free(h->control);
+	h->control = bl_xprintf("%s/%zu.%u", h->d->dir, h->i, h->reconnects);
 	if (bl_session_work(&h->d->loop, h->node, h->control, h->d->spec->agent,
 			    h->d->spec->preflight_only ? "" : h->node->out_path, &events, h,
 			    &h->work, &err) < 0)

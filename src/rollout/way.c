@@ -29,6 +29,17 @@ void bl_way_note(struct bl_way *h, const char *text)
 	bl_way_observer(h)->note(h->d->spec->ctx, h->i, text);
 }
 
+enum bl_stage *bl_way_stage(struct bl_way *h)
+{
+	return &h->d->rollout.stages[h->i];
+}
+
+bool bl_way_is_undecided(const struct bl_way *h)
+{
+	const struct bl_rollout *r = &h->d->rollout;
+	return r->atomic && !r->waves[bl_rollout_wave(r, h->i)].decided;
+}
+
 static void drop_all(struct bl_way *h)
 {
 	bl_session_drop(BL_STEAL(h->work));
@@ -53,11 +64,17 @@ void bl_way_tell_result(struct bl_way *h, enum bl_phase from)
 								"TRIAL_REBOOT") == 0,
 					    .seen = h->seen };
 	bl_autofree char *state = bl_outcome_state(outcome, &is);
+	*bl_way_stage(h) = bl_outcome_is_good(outcome) ? BL_ST_GOOD
+			   : outcome == BL_OUT_SKIPPED ? BL_ST_SKIPPED
+						       : BL_ST_BAD;
+	if (h->d->spec->taking_back)
+		outcome = bl_outcome_of_taking_back(outcome);
 	h->phase = BL_PH_DONE;
 	bl_autofree char *next = h->remedy ? bl_xstrdup(h->remedy) : NULL;
-	if (h->epoch && outcome != BL_OUT_COMMITTED)
+	bool well = outcome == BL_OUT_COMMITTED || outcome == BL_OUT_TAKEN_BACK;
+	if (h->epoch && !well)
 		bl_replace_str(&next, NULL);
-	if (!next && h->epoch && outcome != BL_OUT_COMMITTED)
+	if (!next && h->epoch && !well)
 		next = outcome == BL_OUT_UNKNOWN
 			       ? bl_xprintf("belay resume %s, and belay log %s", h->node->name,
 					    h->node->name)
@@ -67,7 +84,7 @@ void bl_way_tell_result(struct bl_way *h, enum bl_phase from)
 		.headline = outcome == BL_OUT_UNKNOWN && h->d->signals > 1
 				    ? "Left to itself, since the run was interrupted"
 				    : bl_outcome_headline(outcome),
-		.reason = bl_outcome_is_good(outcome) ? NULL : reason,
+		.reason = bl_outcome_is_good(outcome) || well ? NULL : reason,
 		.state = bl_outcome_is_good(outcome) && !*bl_kv_str(&h->last, "remark") ? NULL
 											: state,
 		.next = next,
@@ -75,9 +92,6 @@ void bl_way_tell_result(struct bl_way *h, enum bl_phase from)
 							: bl_kv_get(&h->facts, "system"),
 		.epoch = h->epoch,
 	};
-	h->d->rollout.stages[h->i] = bl_outcome_is_good(outcome) ? BL_ST_GOOD
-				     : outcome == BL_OUT_SKIPPED ? BL_ST_SKIPPED
-								 : BL_ST_BAD;
 	bl_way_observer(h)->result(h->d->spec->ctx, h->i, &r);
 }
 
@@ -103,7 +117,7 @@ static void do_action(struct bl_way *h, enum bl_course_action action)
 		bl_way_preflight(h);
 		return;
 	case BL_CA_READY:
-		h->d->rollout.stages[h->i] = BL_ST_READY;
+		*bl_way_stage(h) = BL_ST_READY;
 		return;
 	case BL_CA_START:
 		bl_way_start(h);
@@ -126,10 +140,12 @@ static void do_action(struct bl_way *h, enum bl_course_action action)
 
 static const char *line_of(const struct bl_way *h, enum bl_course_action action)
 {
-	if (action == BL_CA_COPY || action == BL_CA_COPY_BOTH)
+	bool back = h->d->spec->taking_back;
+	if (action == BL_CA_COPY_BOTH || (action == BL_CA_COPY && !back))
 		return "Copying closure to host..";
 	if (action == BL_CA_START)
-		return "Triggering system switcher..";
+		return back ? "Taking it back to its previous system.."
+			    : "Triggering system switcher..";
 	if (action == BL_CA_TRY && h->phase == BL_PH_CONFIRM && h->tries == 0)
 		return "Trying to confirm success..";
 	return NULL;
@@ -196,10 +212,12 @@ static void watch_preparation(struct bl_way *h, int64_t now)
 
 void bl_way_watch(struct bl_way *h, int64_t now)
 {
-	if (bl_phase_is_open(h->phase))
+	if (bl_phase_is_open(h->phase)) {
+		bl_way_watch_hold(h, now);
 		watch_time(h, now);
-	else
+	} else {
 		watch_preparation(h, now);
+	}
 }
 
 void bl_way_free(struct bl_way *h)

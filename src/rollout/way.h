@@ -36,7 +36,8 @@ struct bl_way {
 	struct bl_outside *checks;
 	enum bl_outside_state outside;
 	char *outside_reason; /* when it is bad */
-	struct bl_kv asked;   /* the challenge of the fresh connection, until we have checked */
+	/* the challenge of the fresh connection, until we have checked and may confirm */
+	struct bl_kv asked;
 	char *control;
 	struct bl_kv facts; /* the agent's HELLO */
 	struct bl_kv last;  /* the last STATE */
@@ -45,25 +46,30 @@ struct bl_way {
 	/* of the two logs: lines heard, and to be passed over on a new connection */
 	uint64_t lines[2], skip[2];
 	unsigned tries;
-	bool bound_told;  /* our start was answered */
-	bool foreign;     /* the transaction of that number is another deployment's */
-	bool refused;     /* sshd answered the last try with a no */
-	bool provisional; /* it was confirmed to work live, and boots */
-	bool proved;      /* our proof was sent: it may be confirmed */
-	bool confirmed;   /* the host said so */
-	bool rebooting;   /* a trial boot was told */
-	bool seen;        /* a fresh connection came through to the end */
+	unsigned reconnects; /* while it was ready and its wave had not begun */
+	bool held_told;      /* that it waits for the others of its wave */
+	bool bound_told;     /* our start was answered */
+	bool foreign;        /* the transaction of that number is another deployment's */
+	bool refused;        /* sshd answered the last try with a no */
+	bool provisional;    /* it was confirmed to work live, and boots */
+	bool proved;         /* our proof was sent: it may be confirmed */
+	bool confirmed;      /* the host said so */
+	bool rebooting;      /* a trial boot was told */
+	bool seen;           /* a fresh connection came through to the end */
 	char *reason, *remedy;
 	struct bl_buf uncovered; /* the preflight's warnings, by name */
 	enum bl_outcome outcome; /* of an end before the start */
 	/* boot time, ns; 0: not set */
-	int64_t heard_ns, lost_ns, due_ns, bound_ns, wake_ns, end_ns, phase_ns;
+	int64_t heard_ns, lost_ns, due_ns, bound_ns, wake_ns, end_ns, phase_ns, asked_ns;
+	int64_t limit_ns;         /* until then the others of an atomic wave wait for it */
 	enum bl_course_event end; /* what is to be applied at end_ns at the latest */
 };
 
 struct bl_drive {
 	const struct bl_drive_spec *spec;
 	struct bl_rollout rollout;
+	struct bl_wave one_wave; /* where the run has none of its own */
+	uint64_t *hold_ms;       /* one a wave: how long a host waits for the others of it */
 	struct bl_way *hosts;
 	char dir[64]; /* of the control sockets */
 	uv_loop_t loop;
@@ -81,6 +87,9 @@ const struct bl_drive_observer *bl_way_observer(const struct bl_way *h);
 void bl_way_note(struct bl_way *h, const char *text);
 /* Tells how it ended; @from is the phase that it ended in. */
 void bl_way_tell_result(struct bl_way *h, enum bl_phase from);
+enum bl_stage *bl_way_stage(struct bl_way *h);
+/* Whether it is one of a wave that is confirmed as a whole, and that is not decided yet. */
+bool bl_way_is_undecided(const struct bl_way *h);
 /* What is due at @now, CLOCK_BOOTTIME. */
 void bl_way_watch(struct bl_way *h, int64_t now);
 void bl_way_free(struct bl_way *h);
@@ -91,6 +100,10 @@ void bl_way_copy(struct bl_way *h, bool with_agent);
 void bl_way_preflight(struct bl_way *h);
 
 /* follow.c */
+/* How long the host waits for its confirmation. */
+uint64_t bl_way_window_ms(const struct bl_way *h);
+/* From now on the others of an atomic wave wait for it @ms, and what it would have alone. */
+void bl_way_set_limit(struct bl_way *h, uint64_t ms);
 void bl_way_start(struct bl_way *h);
 void bl_way_started(struct bl_way *h, const struct bl_msg *ok);
 /* A STATE or a LINE of the host's, over the work connection or a fresh one. */
@@ -104,5 +117,13 @@ void bl_way_try(struct bl_way *h);
 void bl_way_try_failed(struct bl_way *h, const char *why);
 /* Our own checks, once, as soon as the host waits. */
 void bl_way_begin_checks(struct bl_way *h);
+/* Its wave is decided: the confirmation that it holds back, if it has one. */
+void bl_way_confirm(struct bl_way *h);
+/* It is not to be confirmed any more: back at once, for @reason. */
+void bl_way_give_up(struct bl_way *h, const char *reason);
+/* Tells a host that is to go back so, in whatever way there is now. */
+void bl_way_say_back(struct bl_way *h);
+/* What waiting for the others of the wave needs at @now. */
+void bl_way_watch_hold(struct bl_way *h, int64_t now);
 
 #endif

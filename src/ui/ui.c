@@ -20,6 +20,8 @@
 #define PLAIN_MAX 4096 /* bytes of one line that are printed; the history has all of it */
 #define LIVE_MAX  1024 /* more than a screen is wide */
 
+#define NAMES_SHOWN 8
+
 struct bl_ui {
 	enum bl_ui_mode mode;
 	int fd;
@@ -190,7 +192,8 @@ static void say(struct bl_ui *ui, const struct bl_row *row, const char *before,
 
 static const char *const outcomes[] = { "committed",  "unchanged",   "ready",   "skipped",
 					"superseded", "rolled_back", "refused", "unreachable",
-					"failed",     "stuck",       "unknown" };
+					"failed",     "taken_back",  "kept",    "stuck",
+					"unknown" };
 
 static enum bl_row_state state_of(const char *outcome)
 {
@@ -331,16 +334,33 @@ static void tell(const struct bl_ui *ui, const char *event, const char *host, co
 	end_event(ui, &b);
 }
 
-static void tell_run(const struct bl_ui *ui)
+/* The member "hosts". */
+static void put_json_list(struct bl_buf *out, const char *const *hosts, size_t n)
+{
+	bl_buf_puts(out, ",\"hosts\":[");
+	for (size_t i = 0; i < n; i++) {
+		bl_buf_puts(out, i ? "," : "");
+		put_json_text(out, hosts[i]);
+	}
+	bl_buf_putc(out, ']');
+}
+
+static void tell_run(const struct bl_ui *ui, const char *const *hosts, size_t n)
 {
 	BL_AUTO(bl_buf) b = { 0 };
 	begin_event(ui, &b, "run", NULL);
-	bl_buf_puts(&b, ",\"hosts\":[");
-	for (size_t i = 0; i < ui->n; i++) {
-		bl_buf_puts(&b, i ? "," : "");
-		put_json_text(&b, ui->rows[i]->host);
-	}
-	bl_buf_putc(&b, ']');
+	put_json_list(&b, hosts, n);
+	end_event(ui, &b);
+}
+
+static void tell_wave(const struct bl_ui *ui, size_t wave, size_t waves, bool canary,
+		      const char *const *hosts, size_t n)
+{
+	BL_AUTO(bl_buf) b = { 0 };
+	begin_event(ui, &b, "wave", NULL);
+	bl_buf_printf(&b, ",\"wave\":%zu,\"waves\":%zu,\"canary\":%s", wave, waves,
+		      canary ? "true" : "false");
+	put_json_list(&b, hosts, n);
 	end_event(ui, &b);
 }
 
@@ -355,6 +375,8 @@ static void tell_result(const struct bl_ui *ui, const char *host, const struct b
 	put_member(&b, "next", r->next);
 	put_member(&b, "system", r->system);
 	bl_buf_printf(&b, ",\"epoch\":%" PRIu64, r->epoch);
+	if (r->wave > 0)
+		bl_buf_printf(&b, ",\"wave\":%zu", r->wave);
 	end_event(ui, &b);
 }
 
@@ -426,11 +448,37 @@ static void keep_result(struct bl_row *row, const struct bl_ui_result *r)
 void bl_ui_begin(struct bl_ui *ui, const char *run_id, const char *const *hosts, size_t n)
 {
 	bl_replace_str(&ui->run, run_id);
-	for (size_t i = 0; i < n; i++)
-		row_of(ui, hosts[i]);
+	for (size_t i = 0; i < n; i++) {
+		struct bl_row *row = row_of(ui, hosts[i]);
+		row->state = BL_ROW_WAITING;
+		row->began_ns = row->ended_ns = 0;
+	}
 	if (ui->mode == BL_UI_JSON)
-		tell_run(ui);
+		tell_run(ui, hosts, n);
 	else if (ui->mode == BL_UI_TERMINAL)
+		draw(ui, true);
+}
+
+/* "wave 2 of 5: 50 hosts: web2, web3, ..." */
+void bl_ui_wave(struct bl_ui *ui, size_t wave, size_t waves, bool canary,
+		const char *const *hosts, size_t n)
+{
+	BL_AUTO(bl_buf) b = { 0 };
+	if (ui->mode == BL_UI_JSON) {
+		tell_wave(ui, wave, waves, canary, hosts, n);
+		return;
+	}
+	if (waves < 2 && !canary)
+		return;
+	bl_buf_printf(&b, "wave %zu of %zu%s: ", wave, waves, canary ? " (canary)" : "");
+	if (n > NAMES_SHOWN)
+		bl_buf_printf(&b, "%zu hosts: ", n);
+	for (size_t i = 0; i < n && i < NAMES_SHOWN; i++)
+		bl_buf_printf(&b, "%s%s", i ? ", " : "", hosts[i]);
+	if (n > NAMES_SHOWN)
+		bl_buf_puts(&b, ", ...");
+	say(ui, NULL, "", bl_buf_str(&b));
+	if (ui->mode == BL_UI_TERMINAL)
 		draw(ui, true);
 }
 

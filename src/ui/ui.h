@@ -13,7 +13,7 @@ enum bl_ui_mode { BL_UI_PLAIN, BL_UI_TERMINAL, BL_UI_JSON };
 struct bl_ui_result {
 	/*
 	 * "committed", "unchanged", "rolled_back", "refused", "unreachable", "failed", "stuck",
-	 * "superseded", "unknown", "skipped", "ready"; never NULL
+	 * "superseded", "unknown", "skipped", "ready", "taken_back", "kept"; never NULL
 	 */
 	const char *outcome;
 	const char *headline; /* "Successfully activated new system!" */
@@ -22,6 +22,7 @@ struct bl_ui_result {
 	const char *next;     /* what to do next, a command, or NULL */
 	const char *system;   /* the system the host runs now as far as is known, or NULL */
 	uint64_t epoch;       /* the host's number of the transaction, 0 for none */
+	size_t wave;          /* from 1; 0: there are none */
 };
 
 /*
@@ -36,8 +37,17 @@ struct bl_ui;
 struct bl_ui *bl_ui_new(enum bl_ui_mode mode, int out_fd, int err_fd);
 void bl_ui_free(struct bl_ui *ui);
 
-/* Nodes in the order in which a terminal shows them. Call once, before the others. */
+/*
+ * Nodes in the order in which a terminal shows them. Call it before the others, and again for
+ * another run: hosts that are in it again have not ended any more.
+ */
 void bl_ui_begin(struct bl_ui *ui, const char *run_id, const char *const *hosts, size_t n);
+/*
+ * The hosts of wave @wave (from 1) of @waves are switched now. People are told where there is
+ * something to tell: canaries, or several waves.
+ */
+void bl_ui_wave(struct bl_ui *ui, size_t wave, size_t waves, bool canary,
+		const char *const *hosts, size_t n);
 /* @host enters a phase ("connect", "copy", ...); @line is for people and may be NULL. */
 void bl_ui_phase(struct bl_ui *ui, const char *host, const char *phase, const char *line);
 /* One line that a program printed for @host; @stream "copy", "activation", "agent". */

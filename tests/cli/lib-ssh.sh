@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Sourced after lib.sh: a fake ssh on PATH. Host NAME does what the shell script in hosts/NAME
 # says, with `fresh` set when it is the confirmation; what it was called with is in ssh.log, its
-# number in ssh.pids. The functions below play an agent.
+# number in ssh.pids. Asked for its configuration (-G), of which ssh-G.log tells, it says what the
+# script in hosts/NAME.config prints besides name and port. The functions below play an agent.
 # shellcheck disable=SC2154  # tmp is lib.sh's
 fake_nix
 cat > "$tmp/agent.sh" << 'X'
@@ -68,6 +69,14 @@ X
 cat > "$tmp/bin/ssh" << X
 #!/bin/bash
 export TMP=$tmp
+if [ "\$1" = -G ]; then
+  echo "\$*" >> "$tmp/ssh-G.log"
+  while [ "\$1" != -- ]; do shift; done
+  name=\${2#*@}
+  echo "hostname \$name"; echo "port 22"
+  if [ -e "$tmp/hosts/\$name.config" ]; then . "$tmp/hosts/\$name.config"; fi
+  exit
+fi
 { printf '%s\x1f' ssh "\$@"; echo; } | tr '\n' ' ' >> "$tmp/ssh.log"; echo >> "$tmp/ssh.log"
 echo \$\$ >> "$tmp/ssh.pids"
 env >> "$tmp/ssh.env"

@@ -33,6 +33,10 @@ static void check_plan(const struct bl_plan *plan)
 static void check(const struct bl_fleet *fleet)
 {
 	assert(fleet->n > 0);
+	const struct bl_rollout_settings *r = &fleet->rollout;
+	assert(!r->canary || (r->canary[0] && !r->canary_n));
+	assert(!r->batch_n || !r->batch_percent);
+	assert(r->batch_percent <= 100 && r->on_failure < BL_ON_FAILURE_NKINDS);
 	for (size_t i = 0; i < fleet->n; i++) {
 		const struct bl_node *node = &fleet->nodes[i];
 		assert(node->host[0] && node->host[0] != '-' && node->name[0] != '-');
@@ -71,6 +75,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	select_by(&fleet, "", fleet.nodes[0].name);
 	select_by(&fleet, "!", fleet.nodes[0].name);
 	select_by(&fleet, "", fleet.nodes[0].host);
+	if (fleet.rollout.canary)
+		select_by(&fleet, "", fleet.rollout.canary);
 	if (fleet.nodes[0].tags.n > 0)
 		select_by(&fleet, "@", fleet.nodes[0].tags.items[0]);
 	return 0;

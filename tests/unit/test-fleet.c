@@ -296,6 +296,137 @@ static void a_document_that_is_not_a_fleet_is_refused(void **state)
 	}
 }
 
+/* A document with this object `rollout`. */
+static int parse_rollout(const char *rollout, struct bl_fleet *out, struct bl_err *err)
+{
+	bl_autofree char *text = bl_xprintf(
+		"{\"belayFleet\":1,\"rollout\":%s,\"nodes\":{\"web1\":{" HOST "," TOP "}}}",
+		rollout);
+	return parse(text, out, err);
+}
+
+static void a_rollout_is_read_in_all_its_forms(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		const char *canary;
+		struct bl_rollout_settings want;
+	} cases[] = {
+		{ "{}", NULL, { 0 } },
+		{ "{\"canary\":null,\"soak\":0,\"batch\":null,\"maxFailures\":0,\"onFailure\":\"stop\",\"atomic\":false}",
+		  NULL,
+		  { 0 } },
+		{ "{\"canary\":3}", NULL, { .canary_n = 3 } },
+		{ "{\"canary\":\"3\"}", "3", { 0 } },
+		{ "{\"canary\":\"@db,!web-*\",\"soak\":86400}",
+		  "@db,!web-*",
+		  { .soak_s = 86400 } },
+		{ "{\"batch\":10000}", NULL, { .batch_n = 10000 } },
+		{ "{\"batch\":\"1%\"}", NULL, { .batch_percent = 1 } },
+		{ "{\"batch\":\"100%\",\"maxFailures\":10000}",
+		  NULL,
+		  { .batch_percent = 100, .max_failures = 10000 } },
+		{ "{\"onFailure\":\"rollback-batch\"}",
+		  NULL,
+		  { .on_failure = BL_ON_FAILURE_BATCH } },
+		{ "{\"onFailure\":\"rollback-all\",\"atomic\":true}",
+		  NULL,
+		  { .on_failure = BL_ON_FAILURE_ALL, .atomic = true } },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		const struct bl_rollout_settings *want = &cases[i].want;
+		BL_AUTO(bl_fleet) fleet = { 0 };
+		struct bl_err err = { 0 };
+		assert_works(parse_rollout(cases[i].text, &fleet, &err), &err);
+		const struct bl_rollout_settings *is = &fleet.rollout;
+		if (is->canary_n != want->canary_n || !bl_str_eq(is->canary, cases[i].canary) ||
+		    is->soak_s != want->soak_s || is->batch_n != want->batch_n ||
+		    is->batch_percent != want->batch_percent ||
+		    is->max_failures != want->max_failures ||
+		    is->on_failure != want->on_failure || is->atomic != want->atomic)
+			fail_msg("%s", cases[i].text);
+	}
+}
+
+#define A_CANARY                                                                                   \
+	"it must be null, a number of hosts up to 10000, or a selection like \"web1\", \"web-*\" " \
+	"or \"@tag\""
+#define A_BATCH \
+	"it must be null, a number of hosts from 1 to 10000, or a part of them like \"25%\""
+
+static void a_bad_rollout_is_told_with_what_is_wanted(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		const char *want;
+	} cases[] = {
+		{ "3", "f.json: 'rollout' is 3; it must be an object with its settings" },
+		{ "null", "f.json: 'rollout' is null; it must be an object with its settings" },
+		{ "{\"wave\":1}", "f.json: rollout: unknown key 'wave'; " VERSIONS },
+		{ "{\"canary\":10001}", "f.json: rollout: 'canary' is 10001; " A_CANARY },
+		{ "{\"canary\":-1}", "f.json: rollout: 'canary' is -1; " A_CANARY },
+		{ "{\"canary\":\"\"}", "f.json: rollout: 'canary' is \"\"; " A_CANARY },
+		{ "{\"canary\":\"a\\u001b\"}",
+		  "f.json: rollout: 'canary' is \"a\\u001B\"; " A_CANARY },
+		{ "{\"canary\":1.0}", "f.json: rollout: 'canary' is 1.0; " A_CANARY },
+		{ "{\"batch\":0}", "f.json: rollout: 'batch' is 0; " A_BATCH },
+		{ "{\"batch\":\"0%\"}", "f.json: rollout: 'batch' is \"0%\"; " A_BATCH },
+		{ "{\"batch\":\"101%\"}", "f.json: rollout: 'batch' is \"101%\"; " A_BATCH },
+		{ "{\"batch\":\"%\"}", "f.json: rollout: 'batch' is \"%\"; " A_BATCH },
+		{ "{\"batch\":\"25\"}", "f.json: rollout: 'batch' is \"25\"; " A_BATCH },
+		{ "{\"soak\":86401}",
+		  "f.json: rollout: 'soak' is 86401; it must be a whole number of seconds from 0 to 86400" },
+		{ "{\"maxFailures\":null}",
+		  "f.json: rollout: 'maxFailures' is null; it must be a number of hosts from 0 to 10000" },
+		{ "{\"onFailure\":\"rollback\"}",
+		  "f.json: rollout: 'onFailure' is \"rollback\"; it must be \"stop\", "
+		  "\"rollback-batch\" or \"rollback-all\"" },
+		{ "{\"atomic\":1}",
+		  "f.json: rollout: 'atomic' is 1; it must be true or false" },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		struct bl_fleet fleet = { 0 };
+		struct bl_err err = { 0 };
+		assert_fails(parse_rollout(cases[i].text, &fleet, &err), &err, BL_E_INPUT,
+			     cases[i].want);
+		assert_null(fleet.nodes);
+		assert_null(fleet.rollout.canary);
+	}
+}
+
+static void the_command_line_says_the_same_in_words(void **state)
+{
+	(void)state;
+	struct bl_rollout_settings s = { 0 };
+	struct bl_err err = { 0 };
+	assert_works(bl_canary_parse("12", &s, &err), &err);
+	assert_int_equal(s.canary_n, 12);
+	assert_works(bl_canary_parse("@db", &s, &err), &err);
+	assert_int_equal(s.canary_n, 0);
+	assert_string_equal(s.canary, "@db");
+	assert_works(bl_canary_parse("0", &s, &err), &err);
+	assert_null(s.canary);
+	assert_works(bl_batch_parse("25%", &s, &err), &err);
+	assert_int_equal(s.batch_percent, 25);
+	assert_works(bl_batch_parse("7", &s, &err), &err);
+	assert_int_equal(s.batch_n, 7);
+	assert_int_equal(s.batch_percent, 0);
+	assert_works(bl_on_failure_parse("rollback-all", &s.on_failure, &err), &err);
+	assert_int_equal(s.on_failure, BL_ON_FAILURE_ALL);
+	assert_fails(bl_canary_parse("10001", &s, &err), &err, BL_E_USAGE,
+		     "'10001' is not a number from 0 to 10000");
+	assert_fails(bl_canary_parse("", &s, &err), &err, BL_E_USAGE,
+		     "'' is neither a number of hosts nor a selection of them");
+	assert_fails(bl_batch_parse("0", &s, &err), &err, BL_E_USAGE,
+		     "'0' is neither a number of hosts from 1 to 10000 nor a part like 25%");
+	assert_fails(bl_on_failure_parse("go", &s.on_failure, &err), &err, BL_E_USAGE,
+		     "'go' is none of stop, rollback-batch, rollback-all");
+	assert_int_equal(s.batch_n, 7);
+	bl_rollout_settings_free(&s);
+}
+
 static void a_bad_setting_is_told_with_node_field_and_what_is_wanted(void **state)
 {
 	(void)state;
@@ -795,6 +926,9 @@ int main(void)
 			a_fast_connection_turns_substitution_off_unless_it_is_asked_for),
 		cmocka_unit_test(nodes_stay_in_the_order_of_the_document),
 		cmocka_unit_test(a_document_that_is_not_a_fleet_is_refused),
+		cmocka_unit_test(a_rollout_is_read_in_all_its_forms),
+		cmocka_unit_test(a_bad_rollout_is_told_with_what_is_wanted),
+		cmocka_unit_test(the_command_line_says_the_same_in_words),
 		cmocka_unit_test(a_bad_setting_is_told_with_node_field_and_what_is_wanted),
 		cmocka_unit_test(a_host_that_ssh_or_a_shell_could_misread_is_refused),
 		cmocka_unit_test(usual_hosts_are_taken_as_they_are),

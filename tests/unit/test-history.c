@@ -426,15 +426,70 @@ static void a_newer_schema_is_refused_with_the_remedy(void **state)
 {
 	(void)state;
 	bl_history_close(open_it());
-	by_hand("PRAGMA user_version=2");
+	by_hand("PRAGMA user_version=3");
 	struct bl_history *h = NULL;
 	struct bl_err err = { 0 };
 	bl_autofree char *want = bl_xprintf(
-		"%s/history.db: was written by a newer belay (schema 2, this one knows 1); "
+		"%s/history.db: was written by a newer belay (schema 3, this one knows 2); "
 		"use that belay, or move the file away",
 		dir);
 	assert_fails(bl_history_open(dir, &h, &err), &err, BL_E_USAGE, want);
 	assert_null(h);
+}
+
+static void an_older_schema_is_brought_up_to_date(void **state)
+{
+	(void)state;
+	struct bl_err err = { 0 };
+	char run[32];
+	struct bl_history *h = open_it();
+	begin_run(h, run);
+	begin_host(h, run, "web1");
+	bl_history_close(h);
+	by_hand("ALTER TABLE host DROP COLUMN wave; ALTER TABLE host DROP COLUMN together;"
+		"PRAGMA user_version=1");
+	h = open_it();
+	struct bl_history_host *hosts = NULL;
+	size_t n = 0;
+	assert_works(bl_history_hosts(h, run, NULL, 9, &hosts, &n, &err), &err);
+	assert_int_equal(n, 1);
+	assert_int_equal(hosts[0].wave, 0);
+	assert_false(hosts[0].atomic);
+	assert_works(bl_history_host_wave(h, run, "web1", 1, true, &err), &err);
+	bl_history_hosts_free(hosts, n);
+	bl_history_close(h);
+}
+
+static void a_wave_is_decided_as_a_whole(void **state)
+{
+	(void)state;
+	struct bl_err err = { 0 };
+	char run[32];
+	static const char *const names[] = { "web1", "web2", "web3" };
+	static const uint32_t waves[] = { 1, 2, 2 };
+	struct bl_history *h = open_it();
+	begin_run(h, run);
+	for (size_t i = 0; i < BL_COUNT(names); i++) {
+		begin_host(h, run, names[i]);
+		assert_works(
+			bl_history_host_wave(h, run, names[i], waves[i], waves[i] == 2, &err),
+			&err);
+	}
+	assert_works(bl_history_wave_decided(h, run, 2, &err), &err);
+	struct bl_history_host *hosts = NULL;
+	size_t n = 0;
+	assert_works(bl_history_hosts(h, run, NULL, 9, &hosts, &n, &err), &err);
+	assert_int_equal(n, 3);
+	for (size_t i = 0; i < n; i++) {
+		bool second = strcmp(hosts[i].host, "web1") != 0;
+		assert_int_equal(hosts[i].wave, second ? 2 : 1);
+		assert_int_equal(hosts[i].atomic, second);
+		assert_int_equal(hosts[i].decided, second);
+	}
+	bl_history_hosts_free(hosts, n);
+	bl_autofree char *want = bl_xprintf("%s/history.db: there is no run '%s'", dir, run);
+	assert_fails(bl_history_wave_decided(h, run, 3, &err), &err, BL_E_USAGE, want);
+	bl_history_close(h);
 }
 
 static void write_db(const char *text)
@@ -635,6 +690,8 @@ int main(void)
 		IN_DIR(a_run_or_host_that_is_not_there_is_told),
 		IN_DIR(lines_of_a_run_that_was_removed_meanwhile_are_dropped_without_harm),
 		IN_DIR(a_newer_schema_is_refused_with_the_remedy),
+		IN_DIR(an_older_schema_is_brought_up_to_date),
+		IN_DIR(a_wave_is_decided_as_a_whole),
 		IN_DIR(a_damaged_file_is_told_with_the_remedy_and_left_alone),
 		IN_DIR(a_link_or_folder_in_place_of_the_file_is_refused),
 		IN_DIR(a_file_kept_locked_by_another_is_waited_for_and_no_line_is_lost),

@@ -121,6 +121,41 @@ static void what_was_looked_at_is_told_with_its_level_and_remedy(void **state)
 				  "[web1] Ready for a deployment\n");
 }
 
+static void waves_are_told_where_there_are_several_or_canaries(void **state)
+{
+	(void)state;
+	static const char *const many[] = { "a", "b", "c", "d", "e", "f", "g", "h", "i" };
+	struct bl_ui *ui = ui_to_file(BL_UI_PLAIN);
+	bl_ui_begin(ui, "id", many, 9);
+	bl_ui_wave(ui, 1, 1, false, many, 9);
+	bl_ui_wave(ui, 1, 1, true, many, 2);
+	bl_ui_wave(ui, 1, 3, true, many, 1);
+	bl_ui_wave(ui, 2, 3, false, many, 8);
+	bl_ui_wave(ui, 3, 3, false, many, 9);
+	bl_autofree char *text = all_of(ui);
+	assert_string_equal(text, "wave 1 of 1 (canary): a, b\n"
+				  "wave 1 of 3 (canary): a\n"
+				  "wave 2 of 3: a, b, c, d, e, f, g, h\n"
+				  "wave 3 of 3: 9 hosts: a, b, c, d, e, f, g, h, ...\n");
+}
+
+static void a_second_run_s_results_are_what_counts(void **state)
+{
+	(void)state;
+	static const struct bl_ui_result back = { .outcome = "taken_back",
+						  .headline = "Taken back" };
+	struct bl_ui *ui = ui_to_file(BL_UI_PLAIN);
+	bl_ui_begin(ui, "id", three, 2);
+	bl_ui_result(ui, "web1", &committed);
+	bl_ui_result(ui, "web2", &rolled_back);
+	bl_ui_begin(ui, "id2", three, 1);
+	bl_ui_result(ui, "web1", &back);
+	bl_ui_end(ui, 3);
+	bl_autofree char *text = all_of(ui);
+	assert_non_null(
+		strstr(text, "[web1] Taken back\n2 hosts: 1 rolled back, 1 taken back\n"));
+}
+
 static void several_hosts_are_summed_up(void **state)
 {
 	(void)state;
@@ -268,7 +303,7 @@ static void hostile_text_in_plain_lines_is_harmless(void **state)
 	(void)state;
 	for (size_t i = 0; i < BL_COUNT(hostile); i++) {
 		const char *t = hostile[i];
-		struct bl_ui_result r = { "failed", t, t, t, t, t, 0 };
+		struct bl_ui_result r = { "failed", t, t, t, t, t, 0, 0 };
 		struct bl_ui *ui = ui_to_file(BL_UI_PLAIN);
 		bl_ui_begin(ui, t, &t, 1);
 		bl_ui_output(ui, t, "copy", t);
@@ -375,6 +410,38 @@ static void json_tells_every_event_with_its_fields(void **state)
 	json_decref(e);
 }
 
+static void json_has_waves_and_a_second_run(void **state)
+{
+	(void)state;
+	struct bl_ui_result r = committed;
+	struct bl_ui *ui = ui_to_file(BL_UI_JSON);
+	r.wave = 2;
+	bl_ui_begin(ui, "r1", three, 2);
+	bl_ui_wave(ui, 1, 2, true, three, 1);
+	bl_ui_wave(ui, 2, 2, false, three + 1, 1);
+	bl_ui_result(ui, "web2", &r);
+	bl_ui_result(ui, "web1", &committed);
+	bl_ui_begin(ui, "r2", three, 1);
+	bl_autofree char *text = all_of(ui);
+	json_t *e = events_of(text);
+	assert_int_equal(json_array_size(e), 6);
+	for (size_t i = 1; i < 3; i++) {
+		const json_t *w = json_array_get(e, i);
+		assert_string_equal(text_at(e, i, "event"), "wave");
+		assert_int_equal(json_integer_value(json_object_get(w, "wave")), i);
+		assert_int_equal(json_integer_value(json_object_get(w, "waves")), 2);
+		assert_int_equal(json_is_true(json_object_get(w, "canary")), i == 1);
+		assert_string_equal(
+			json_string_value(json_array_get(json_object_get(w, "hosts"), 0)),
+			three[i - 1]);
+	}
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(e, 3), "wave")), 2);
+	assert_null(json_object_get(json_array_get(e, 4), "wave"));
+	assert_string_equal(text_at(e, 5, "run"), "r2");
+	assert_int_equal(json_array_size(json_object_get(json_array_get(e, 5), "hosts")), 1);
+	json_decref(e);
+}
+
 static void json_stays_valid_whatever_a_host_prints(void **state)
 {
 	(void)state;
@@ -382,7 +449,7 @@ static void json_stays_valid_whatever_a_host_prints(void **state)
 	memset(longest, '\x80', 100 * 1024);
 	for (size_t i = 0; i <= BL_COUNT(hostile); i++) {
 		const char *t = i < BL_COUNT(hostile) ? hostile[i] : longest;
-		struct bl_ui_result r = { t, t, t, t, t, t, UINT64_MAX };
+		struct bl_ui_result r = { t, t, t, t, t, t, UINT64_MAX, 0 };
 		struct bl_ui *ui = ui_to_file(BL_UI_JSON);
 		bl_ui_begin(ui, t, &t, 1);
 		bl_ui_phase(ui, t, t, t);
@@ -918,6 +985,9 @@ int main(void)
 		cmocka_unit_test(a_good_deployment_reads_as_users_know_it),
 		cmocka_unit_test(a_failure_is_told_with_reason_state_next_and_a_summary),
 		cmocka_unit_test(what_was_looked_at_is_told_with_its_level_and_remedy),
+		cmocka_unit_test(waves_are_told_where_there_are_several_or_canaries),
+		cmocka_unit_test(a_second_run_s_results_are_what_counts),
+		cmocka_unit_test(json_has_waves_and_a_second_run),
 		cmocka_unit_test(several_hosts_are_summed_up),
 		cmocka_unit_test(lines_about_the_whole_run_have_no_host_and_may_come_first),
 		cmocka_unit_test(each_plain_line_is_one_write),
