@@ -21,7 +21,8 @@ $*
 
 row_B3() {
   BELAY_LIMIT=400
-  cut_off "B3 link down" "$(new b3 --arg units "$(breaks '/sbin/ip link set eth0 down')")"
+  # nothing of the old system takes the link up again: the first try of the way back does not do
+  goes_back "B3 link down" rollback-fails "$nobody_confirmed" "$(new b3 --arg units "$(breaks '/sbin/ip link set eth0 down')")"
 }
 
 # Both on a host behind the router, whose default route is the way to the deployer.
