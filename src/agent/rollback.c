@@ -21,6 +21,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define SETTLE_MS   30000 /* until R2, which harms nothing */
 #define VERIFY_MS   60000
 #define LOCK_MS     20000
 #define DEAF_MS     15000
@@ -76,9 +77,9 @@ static char *what_is_missing(struct bl_job *job)
 }
 
 /* RB_VERIFY: networks need a moment to settle, so it looks until the limit. */
-static bool verify(struct bl_job *job)
+static bool verify(struct bl_job *job, int64_t limit_ms)
 {
-	int64_t end = bl_now_boot_ns() + VERIFY_MS * BL_NS_PER_MS;
+	int64_t end = bl_now_boot_ns() + limit_ms * BL_NS_PER_MS;
 	for (;;) {
 		bl_autofree char *missing = what_is_missing(job);
 		if (!missing)
@@ -223,7 +224,7 @@ enum bl_txn_event bl_rollback(struct bl_job *job)
 		bl_point("rolled-back");
 		if (status == OLD_BUS_DEAD || status == 100)
 			break;
-		if (!went_through(status) || !verify(job))
+		if (!went_through(status) || !verify(job, attempt == 0 ? SETTLE_MS : VERIFY_MS))
 			continue;
 		if (status == 2 || status == 3)
 			bl_txn_remark(&job->txn,
