@@ -263,7 +263,8 @@ static int run(struct bl_keeper *k, uint64_t epoch, struct bl_err *err)
 		bl_step(k);
 	}
 	bl_checks_free(k->checks);
-	bl_doorman_free(k->doorman);
+	/* what ticks on behind this finds nobody at the door */
+	bl_doorman_free(BL_STEAL(k->doorman));
 	if (k->job.txn.rec.state == BL_TXN_STUCK)
 		tell_stuck(&k->job.txn);
 	clean_up(k);

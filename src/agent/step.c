@@ -412,10 +412,9 @@ static enum bl_txn_event roll_back(struct bl_keeper *k)
 {
 	bl_checks_free(BL_STEAL(k->checks));
 	enum bl_txn_event e = bl_rollback(&k->job);
-	/* where no reboot is possible it stays as it is: OLD runs */
-	if (e == BL_EV_OLD_RUNS && !reached_again(k) &&
-	    bl_rollback_reboot(&k->job, BL_REBOOT_NORMAL) == BL_EV_THIRD_PARTY)
-		e = BL_EV_THIRD_PARTY;
+	/* where no reboot is possible it comes back, and OLD runs all the same */
+	if (e == BL_EV_OLD_RUNS && !reached_again(k))
+		bl_rollback_reboot(&k->job, BL_REBOOT_NORMAL);
 	if (e == BL_EV_OLD_RUNS) {
 		mend_default(k);
 		bl_post_rollback(k);

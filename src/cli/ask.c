@@ -118,12 +118,6 @@ static void on_limit(uv_timer_t *timer)
 	}
 }
 
-static void close_any(uv_handle_t *handle, void *arg BL_UNUSED)
-{
-	if (!uv_is_closing(handle))
-		uv_close(handle, NULL);
-}
-
 int bl_ask(const struct bl_selection *sel, const char *agent, int question, const char *run,
 	   struct bl_answer **out, struct bl_err *err)
 {
@@ -145,12 +139,8 @@ int bl_ask(const struct bl_selection *sel, const char *agent, int question, cons
 	uv_timer_start(&a.limit, on_limit, LIMIT_MS, 0);
 	begin_more(&a);
 	uv_run(&a.loop, UV_RUN_DEFAULT);
-	/* what was dropped is reaped before the loop goes: it knows its memory */
 	uv_close((uv_handle_t *)&a.limit, NULL);
-	uv_run(&a.loop, UV_RUN_DEFAULT);
-	uv_walk(&a.loop, close_any, NULL);
-	uv_run(&a.loop, UV_RUN_NOWAIT);
-	uv_loop_close(&a.loop);
+	bl_loop_end(&a.loop);
 	*out = answers;
 	return 0;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/proc.h"
 
+#include "base/clock.h"
+
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,4 +218,19 @@ void bl_proc_drop(struct bl_proc *p)
 	p->dropped = true;
 	bl_proc_kill(p);
 	maybe_finish(p);
+}
+
+static void close_any(uv_handle_t *handle, void *arg BL_UNUSED)
+{
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+void bl_loop_end(uv_loop_t *loop)
+{
+	for (int i = 0; i < 100 && uv_run(loop, UV_RUN_NOWAIT); i++)
+		bl_sleep_ms(10);
+	uv_walk(loop, close_any, NULL);
+	uv_run(loop, UV_RUN_NOWAIT);
+	uv_loop_close(loop);
 }

@@ -31,5 +31,10 @@ void bl_proc_kill(struct bl_proc *p);
 /* No callback any more, SIGTERM, and the memory goes when the loop has reaped it. NULL is fine.
  */
 void bl_proc_drop(struct bl_proc *p);
+/*
+ * The end of a loop whose own handles are closed or only wait: programs that were dropped are
+ * reaped first, within a second, since it knows their memory.
+ */
+void bl_loop_end(uv_loop_t *loop);
 
 #endif

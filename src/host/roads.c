@@ -212,12 +212,6 @@ static void on_limit(uv_timer_t *timer)
 	uv_stop(&a->loop);
 }
 
-static void close_any(uv_handle_t *handle, void *arg BL_UNUSED)
-{
-	if (!uv_is_closing(handle))
-		uv_close(handle, NULL);
-}
-
 /* Takes what was learned, and the questions with it. */
 static struct bl_place *take_places(struct asker *a, struct bl_buf *unknown)
 {
@@ -250,12 +244,8 @@ int bl_roads_find(const struct bl_node *const *nodes, size_t n, int64_t limit_ms
 	begin_more(&a);
 	if (a.running > 0)
 		uv_run(&a.loop, UV_RUN_DEFAULT);
-	/* what was dropped is reaped before the loop goes: it knows its memory */
 	uv_close((uv_handle_t *)&a.limit, NULL);
-	uv_run(&a.loop, UV_RUN_DEFAULT);
-	uv_walk(&a.loop, close_any, NULL);
-	uv_run(&a.loop, UV_RUN_NOWAIT);
-	uv_loop_close(&a.loop);
+	bl_loop_end(&a.loop);
 	size_t all = a.n;
 	struct bl_place *places = take_places(&a, unknown);
 	bl_roads_number(places, all, n, out);

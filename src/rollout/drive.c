@@ -177,12 +177,6 @@ static void on_signal(uv_signal_t *handle, int sig BL_UNUSED)
 	}
 }
 
-static void close_any(uv_handle_t *handle, void *arg BL_UNUSED)
-{
-	if (!uv_is_closing(handle))
-		uv_close(handle, NULL);
-}
-
 static void init_host(struct bl_drive *d, size_t i)
 {
 	struct bl_way *h = &d->hosts[i];
@@ -212,15 +206,10 @@ static void end_of_loop(struct bl_drive *d)
 		}
 		bl_way_free(h);
 	}
-	/* dropped programs are reaped before the loop goes: it knows their memory */
 	uv_close((uv_handle_t *)&d->tick, NULL);
 	uv_close((uv_handle_t *)&d->on_int, NULL);
 	uv_close((uv_handle_t *)&d->on_term, NULL);
-	for (int i = 0; i < 100 && uv_run(&d->loop, UV_RUN_NOWAIT); i++)
-		bl_sleep_ms(10);
-	uv_walk(&d->loop, close_any, NULL);
-	uv_run(&d->loop, UV_RUN_NOWAIT);
-	uv_loop_close(&d->loop);
+	bl_loop_end(&d->loop);
 	rmdir(d->dir);
 }
 
