@@ -56,7 +56,7 @@ E12() {
   SUCCESS_TIMEOUT=90 start "$(cut_off frozen)"
   check "E12: waits for the confirmation" waits
   on $h kill -SEGV 1; stopwatch
-  goes_back E12 pid1-crash "$nobody_confirmed" 1
+  goes_back E12 pid1-crash "units cannot be asked for|$nobody_confirmed" 1
 }
 
 # The ESP turns read-only before the commit, and once more when its loader.conf names nothing any more
