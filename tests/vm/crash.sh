@@ -83,8 +83,8 @@ G4() {
   # what the operator does
   on $h mount -o remount,rw /boot
   check "G4: mended" on $h "$old/bin/switch-to-configuration" boot
-  check "G4: and told so" belay abort --fleet-json "$FLEET" $h
   check "G4: reboots" reboot_host $h
+  check "G4: and belay told so" belay abort --fleet-json "$FLEET" $h
   oracle $h SUPERSEDED "$old" "$gen"
 }
 
