@@ -56,7 +56,7 @@ E12() {
   SUCCESS_TIMEOUT=90 start "$(cut_off frozen)"
   check "E12: waits for the confirmation" waits
   on $h kill -SEGV 1; stopwatch
-  goes_back E12 pid1-crash "$nobody_confirmed" 1
+  goes_back E12 pid1-crash "units cannot be asked for|$nobody_confirmed" 1
 }
 
 # The ESP turns read-only before the commit, and once more when its loader.conf names nothing any more
@@ -83,8 +83,8 @@ G4() {
   # what the operator does
   on $h mount -o remount,rw /boot
   check "G4: mended" on $h "$old/bin/switch-to-configuration" boot
-  check "G4: and told so" belay abort --fleet-json "$FLEET" $h
   check "G4: reboots" reboot_host $h
+  check "G4: and belay told so" belay abort --fleet-json "$FLEET" $h
   oracle $h SUPERSEDED "$old" "$gen"
 }
 

@@ -78,7 +78,7 @@ G21() {
   goes_back "G21 kexec to a system that cannot be reached" trial-unreachable "$nobody_confirmed" 1
   before
   on $h sysctl -q kernel.kexec_load_disabled=1    # until the next boot
-  refused "G21 kexec is disabled" kexec 'reason: strategy: kexec is disabled on this host'
+  refused "G21 kexec is disabled" kexec 'reason: strategy: kexec: kexec is disabled on this host'
 }
 
 rows G11 G8 G10 G12 G9 G18 G20 G21
