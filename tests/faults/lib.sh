@@ -141,6 +141,7 @@ once_in() {
 
 cut_line() { ip -n "$HUB" link set "$PORT" down; }
 mend_line() { ip -n "$HUB" link set "$PORT" up; }
+kill_ssh() { local p; for p in $(pgrep -P "$BELAY_PID" -x ssh); do kill -KILL "$p"; done; }
 # small DIR MIB: puts an almost empty file system of that size over DIR of web1 (not DIR's own contents'
 # disk: what is there shows through); full DIR leaves KIB free; unsmall DIR takes it away with all changes
 small() {
