@@ -93,20 +93,28 @@ ledger() {
       else if (call ~ /^mkdir\(/) { put(arg(0)); say("mkdir " arg(0)) }
       else if (call ~ /^sendto\(/ && call ~ /provisional=/) relies("answer OK")
     }
-    {
-      pid = $1; call = $0; sub(/^[0-9]+ +/, "", call)
-      if (call ~ /<unfinished \.\.\.>$/) { sub(/ *<unfinished \.\.\.>$/, "", call); open[pid] = call; next }
+    # a child may be seen before its fork is told: the lines of a process that nobody knows yet wait for that
+    function wait() { early[pid, ++waiting[pid]] = pid " " call }
+    function handle(line,   child, i, n) {
+      pid = line; sub(/ .*/, "", pid); call = line; sub(/^[0-9]+ +/, "", call)
+      if (call ~ /<unfinished \.\.\.>$/) { sub(/ *<unfinished \.\.\.>$/, "", call); open[pid] = call; return }
       if (call ~ /^<\.\.\. [a-z0-9_]+ resumed>/) { sub(/^<\.\.\. [a-z0-9_]+ resumed>/, "", call); call = open[pid] call }
       if (match(call, /[0-9]+ in strace/) && call ~ /^(clone3?|v?fork)\(/) {
-        a = substr(call, RSTART, RLENGTH - 10)
-        if (ours[pid]) ours[a] = 1
-        if (theirs[pid]) theirs[a] = 1
-        next
+        child = substr(call, RSTART, RLENGTH - 10)
+        if (ours[pid]) ours[child] = 1
+        else if (theirs[pid]) theirs[child] = 1
+        else { wait(); return }
+        n = waiting[child]; delete waiting[child]
+        for (i = 1; i <= n; i++) { handle(early[child, i]); delete early[child, i] }
+        return
       }
-      if (call !~ / = [0-9]+(<[^>]*>)?( .*)?$/) next             # it failed
+      if (call !~ / = [0-9]+(<[^>]*>)?( .*)?$/) return            # it failed
       if (call ~ /^execve\("[^"]*\/bin\/belay-agent"/) { ours[pid] = 1; theirs[pid] = 0 }
-      if (call ~ /^execve\("[^"]*nix-store", \["nix-store", "--serve", "--write"/) { copied = 1; say("copy") }
+      if (call ~ /^execve\("[^"]*nix-store", \["nix-store", "--serve", "--write"/) { copied = 1; say("copy"); return }
       if (ours[pid]) event()
+      else if (!theirs[pid]) wait()
+    }
+    { handle($0) }
     }' "$3" > "$EVENTS"
 }
 # nothing_lost NAME: one line for each kind of thing
