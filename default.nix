@@ -23,6 +23,15 @@ let
     else null;
 in
 fleet:
+let
+  evaluated = import ./nix/evaluate.nix
+    {
+      lib = pkgs.lib or null;
+      nixpkgs = pkgs.path or nixpkgs;
+      inherit system;
+    }
+    fleet;
+in
 import ./nix/script.nix
 {
   pkgs = packages;
@@ -33,4 +42,4 @@ import ./nix/script.nix
     else if packages != null && builtins.pathExists ./meson.build then packages.callPackage ./nix/package.nix { }
     else null;
 }
-  (import ./nix/fleet.nix fleet)
+  { inherit (evaluated) data built; }
