@@ -167,6 +167,12 @@ static int handshake(int keeper, struct bl_err *err)
 	return send_msg(STDOUT_FILENO, answer.type, &answer.kv, err);
 }
 
+/* Garbage roots without a journal are somebody's only in the boot that they are from. */
+static bool is_known(uint64_t epoch)
+{
+	return epoch <= (bl_txn_is_live(epoch) ? bl_txn_newest_known() : bl_txn_newest());
+}
+
 /*
  * The start did not arrive, or is still under way: then its lock is waited for. Without it the
  * number is used up, so that a start that comes later is refused: nothing was changed, and
@@ -176,10 +182,9 @@ static bool never_started(uint64_t epoch, struct bl_err *err)
 {
 	bl_autofd int lock = -1;
 	/* the folder may have gone with a disk that was no disk */
-	if (epoch <= bl_txn_newest_known() || bl_agent_dirs(err) < 0 ||
-	    bl_txn_lock(LOCK_MS, &lock, err) < 0)
+	if (is_known(epoch) || bl_agent_dirs(err) < 0 || bl_txn_lock(LOCK_MS, &lock, err) < 0)
 		return false;
-	return epoch > bl_txn_newest_known() && bl_txn_use_up(epoch, err) == 0;
+	return !is_known(epoch) && bl_txn_use_up(epoch, err) == 0;
 }
 
 static int say_none(uint64_t epoch)

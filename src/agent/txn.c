@@ -337,11 +337,8 @@ bool bl_txn_is_live(uint64_t epoch)
 	return access(path, F_OK) == 0;
 }
 
-static void remove_folder(uint64_t epoch, void *ctx)
+static void remove_folder(uint64_t epoch)
 {
-	const uint64_t *newest = ctx;
-	if (epoch + KEEP_FOLDERS > *newest)
-		return;
 	bl_autofree char *dir = bl_xprintf(BL_AGENT_DIR "/txn/%llu", (unsigned long long)epoch);
 	DIR *d = opendir(dir);
 	if (!d)
@@ -350,6 +347,13 @@ static void remove_folder(uint64_t epoch, void *ctx)
 		unlinkat(dirfd(d), e->d_name, 0);
 	closedir(d);
 	rmdir(dir);
+}
+
+static void remove_old(uint64_t epoch, void *ctx)
+{
+	const uint64_t *newest = ctx;
+	if (epoch + KEEP_FOLDERS <= *newest)
+		remove_folder(epoch);
 }
 
 static int write_key(const struct bl_txn *t, const uint8_t key[BL_KEY_LEN], struct bl_err *err)
@@ -384,7 +388,7 @@ int bl_txn_create(struct bl_record *rec, const struct bl_plan *plan,
 	/* from its first trace on it shows which boot it belongs to */
 	bl_txn_live(rec->epoch, true);
 	uint64_t newest = rec->epoch;
-	each_epoch(remove_folder, &newest);
+	each_epoch(remove_old, &newest);
 	t.dir = bl_xprintf(BL_AGENT_DIR "/txn/%llu", (unsigned long long)rec->epoch);
 	if (mkdir(t.dir, 0700) < 0)
 		return bl_err_sys(err, errno, "make folder %s", t.dir);
@@ -394,7 +398,10 @@ int bl_txn_create(struct bl_record *rec, const struct bl_plan *plan,
 	if (set_roots(&t.rec, err) < 0 || bl_open_dir(t.dir, &t.dir_fd, err) < 0 ||
 	    write_key(&t, key, err) < 0 || bl_txn_plan_save(&t, plan, err) < 0 ||
 	    bl_txn_save(&t, false, err) < 0 || bl_sync_dir(BL_AGENT_DIR "/txn", err) < 0) {
+		/* it has not begun: nobody is to find it */
 		bl_txn_drop_roots(&t);
+		remove_folder(t.rec.epoch);
+		bl_txn_live(t.rec.epoch, false);
 		return -1;
 	}
 	*out = t;
