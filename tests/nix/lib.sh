@@ -31,6 +31,7 @@ END
 # A moved store and not a root= one: there, builds need a sandbox and results are not where they say.
 export NIX_STORE_DIR=$tmp/store NIX_STATE_DIR=$tmp/var NIX_LOG_DIR=$tmp/log NIX_REMOTE=local
 export NIX_CONF_DIR=$tmp/conf NIX_USER_CONF_FILES='' HOME=$tmp/home
+# shellcheck disable=SC2034  # for who reads this
 program=${BELAY:-$root/build/belay}
 unset NIX_PATH NIX_CONFIG XDG_CACHE_HOME XDG_CONFIG_HOME XDG_STATE_HOME XDG_DATA_HOME BELAY
 cd "$tmp" || exit 1

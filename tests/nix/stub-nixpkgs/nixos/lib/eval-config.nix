@@ -10,6 +10,8 @@ let
     options.nixpkgs.system = lib.mkOption { type = lib.types.str; default = if system == null then "x86_64-linux" else system; };
     options.users.users = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
     options.programs.ssh.knownHosts = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
+    options.system.build = lib.mkOption { type = lib.types.attrsOf lib.types.anything; };
+    options.system.stateVersion = lib.mkOption { type = lib.types.str; default = "24.05"; };
     config.system.build.toplevel = derivation {
       name = "nixos-system-${config.networking.hostName}";
       inherit (config.nixpkgs) system;
