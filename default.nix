@@ -2,9 +2,10 @@
 #
 # The belay library: from a fleet to the script that deploys it.
 #
-#   import <belay> { } { defaults = { ... }; nodes.web1 = { host = ...; toplevel = ...; }; }
+#   import <belay> { } { defaults = { ... }; nodes.web1 = { host = ...; configuration = ...; }; }
 #
-# nixpkgs  where the script and belay are built from; <nixpkgs> if there is one, not needed otherwise
+# nixpkgs  where NixOS, the script and belay come from; <nixpkgs> if there is one. A fleet of systems that are there
+#          already needs none
 # pkgs     the same as a package set
 # belay    the belay to run: a derivation, or the path of the program. Without it: the package from pkgs,
 #          or `belay` from PATH where there is no pkgs
@@ -23,6 +24,15 @@ let
     else null;
 in
 fleet:
+let
+  evaluated = import ./nix/evaluate.nix
+    {
+      lib = pkgs.lib or null;
+      nixpkgs = pkgs.path or nixpkgs;
+      inherit system;
+    }
+    fleet;
+in
 import ./nix/script.nix
 {
   pkgs = packages;
@@ -33,4 +43,4 @@ import ./nix/script.nix
     else if packages != null && builtins.pathExists ./meson.build then packages.callPackage ./nix/package.nix { }
     else null;
 }
-  (import ./nix/fleet.nix fleet)
+  { inherit (evaluated) data built; }

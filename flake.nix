@@ -12,8 +12,9 @@
     in
     {
       lib = {
-        # belay = belay.lib.fleet { defaults = ...; nodes = ...; };   for `belay deploy`; needs no nixpkgs.
-        fleet = import ./default.nix { nixpkgs = null; };
+        # belay = belay.lib.fleet { defaults = ...; nodes = ...; };   for `belay deploy`. A fleet of plain options
+        # needs no nixpkgs; others have this flake's unless they name one, so let it follow yours.
+        fleet = import ./default.nix { inherit nixpkgs; };
 
         # The same with what a deploy script is built with, for `nix build .#deploy && ./result`:
         # packages.x86_64-linux.deploy = belay.lib.fleetWith { system = "x86_64-linux"; } { nodes = ...; };

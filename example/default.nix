@@ -10,6 +10,6 @@ import ../. { } {
 
   nodes.web1 = {
     host = "root@203.0.113.7";
-    toplevel = (import <nixpkgs/nixos> { configuration = ./web1.nix; }).config.system.build.toplevel;
+    configuration = ./web1.nix;
   };
 }

@@ -3,9 +3,11 @@
 # From what the user wrote to the fleet as plain data (docs/fleet-schema.md): checks every option, fills
 # in the defaults and says in one line what is wrong.
 #
-#   fleet.nix :: { defaults ? { }, nodes, rollout ? { } } -> { data, built }
-#     data   the fleet document; its strings have no context, so reading it builds nothing
-#     built  node name -> path of its toplevel as a string that makes Nix build it
+#   fleet.nix :: { defaults ? { }, nodes, rollout ? { } } -> { data, built, options }
+#     data     the fleet document; its strings have no context, so reading it builds nothing
+#     built    node name -> path of its toplevel as a string that makes Nix build it
+#     options  what modules.nix has to know of a node's options: `defaults`, those with one value, each { } or
+#              { default }; `merged`, those that are put together name by name
 #
 # One file without a path in it and without nixpkgs' lib: belay hands its very text to `nix eval --apply`,
 # since a flake is evaluated in pure mode, where no file outside the store can be imported.
@@ -232,12 +234,15 @@ let
       file.contains = contains;
     };
 
+  # What modules.nix takes away; here it comes only from a flake's output that the library has not seen.
+  needsLibrary = "that is for the module system: give the fleet to the library, belay = belay.lib.fleet { ... }";
+
   # Known by name, but not in this version: what to do instead.
-  useToplevel = "set 'toplevel' to the system's config.system.build.toplevel";
+  useToplevel = "set 'configuration' to its NixOS configuration, or 'toplevel' to a system's config.system.build.toplevel";
   later = {
-    # Evaluating `configuration` with the node's `nixpkgs` will come in here and give `toplevel`.
-    configuration = "is not evaluated by this version yet; ${useToplevel}";
-    nixpkgs = "is not used by this version yet, since 'configuration' is not; import it yourself and ${useToplevel}";
+    configuration = "is here, but ${needsLibrary}";
+    nixpkgs = "is here, but ${needsLibrary}";
+    ssh = "is no option; use 'sshOptions', or ssh.access beside 'nodes'";
     deployFrom = "is not read by this version yet; set 'host' and 'hasFastConnection' as they are from here";
     deployHost = "is not read by this version yet; set each node's 'host' as it is from here";
     closurePaths = "is not read by this version yet; make the paths part of the system (system.extraDependencies)";
@@ -247,7 +252,6 @@ let
     secrets = "is not read by this version yet; remove it";
     buildOn = "is not read by this version yet; remove it: systems are built on this machine";
     rollout = "is not a setting of single nodes; put it beside 'nodes', for the whole fleet";
-    ssh = "is not read by this version yet; use 'sshOptions'";
   };
 
   # ---- checks
@@ -267,7 +271,7 @@ let
   # A plain set of node options; also says what the other forms seen in practice should become.
   checkSet = where: set:
     if isFunction set then
-      fail "${where}: is a function; this version takes plain options here, and no modules yet"
+      fail "${where}: is a function; ${needsLibrary}"
     else if isDerivation set || isNixosSystem set then
       fail "${where}: is ${if isDerivation set then "a derivation" else "a NixOS system"}; write { toplevel = ...; }"
     else if !isAttrs set then
@@ -434,4 +438,9 @@ in
     nodes = mapAttrs (_: node: node.data) checked;
   };
   built = mapAttrs (_: node: node.built) checked;
+  options = {
+    inherit merged;
+    defaults = mapAttrs (_: type: if type ? default then { inherit (type) default; } else { })
+      (removeAttrs options (merged ++ [ "host" "substituteOnTarget" ]));
+  };
 }

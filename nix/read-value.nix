@@ -13,18 +13,22 @@ let
 
   fail = message: throw "belay: ${source}: ${message}";
 
-  wanted = "belay's own form is expected: { defaults = { ... }; nodes.NAME = { host = ...; toplevel = ...; }; }, "
+  wanted = "belay's own form is expected: { defaults = { ... }; nodes.NAME = { host = ...; configuration = ...; }; }, "
     + "as it is or given to the belay library";
 
   isDerivation = v: isAttrs v && v ? type && v.type == "derivation";
   looksLikeNode = v: isFunction v || (isAttrs v && (v ? deployment || v ? imports));
 
-  # A function is called if it can do without arguments.
+  # A function is called if it can do without arguments, and is a module if it wants what modules are given.
   call = value:
-    let needed = filter (name: !(functionArgs value).${name}) (attrNames (functionArgs value));
-    in if !isFunction value then value
+    let
+      needed = filter (name: !(functionArgs value).${name}) (attrNames (functionArgs value));
+      other = filter (name: !builtins.elem name [ "config" "lib" "options" ]) needed;
+    in
+    if !isFunction value then value
     else if needed == [ ] then value { }
-    else fail "is a function that needs the argument '${builtins.head needed}'; ${wanted}";
+    else if other == [ ] then { belayFleet = (toFleet value).data; }
+    else fail "is a function that needs the argument '${builtins.head other}'; ${wanted}";
 
   read = value:
     if isFunction value then fail "is a function that gives a function; ${wanted}"
@@ -42,7 +46,7 @@ let
       fail "has nixosConfigurations, which this version does not read yet; ${wanted}"
     else if value ? config && value ? options then
       fail "is a single NixOS system; ${wanted}"
-    else if value ? nodes then (toFleet value).data
+    else if value ? nodes || value ? imports then (toFleet value).data
     else if value ? meta || value ? network || any looksLikeNode (attrValues (removeAttrs value [ "defaults" ])) then
       fail "looks like a colmena hive, which this version does not read yet; ${wanted}"
     else fail "has no 'nodes'; ${wanted}";

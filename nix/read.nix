@@ -6,4 +6,4 @@
 if builtins.substring 0 1 file != "/" then
   throw "belay: ${file}: an absolute path is needed"
 else
-  import ./read-value.nix (import ./fleet.nix) file (import file)
+  import ./read-value.nix (fleet: { data = (import ../default.nix { } fleet).belayFleet; }) file (import file)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+#
+# A fleet that is a module, evaluated to one of plain options:
+#
+#   modules.nix :: { lib, nixpkgs, system } -> module -> { nodes, rollout }    (as fleet.nix takes it)
+#
+# What a value must be is fleet.nix's to say: here are only the options' names, and how definitions become one.
+{ lib, nixpkgs, system }: fleet:
+let
+  inherit (builtins)
+    attrNames concatStringsSep elem foldl' isAttrs isPath isString listToAttrs mapAttrs removeAttrs toJSON;
+  inherit (lib) mkOption types;
+
+  known = (import ./fleet.nix { nodes = { }; }).options;
+
+  # Equal definitions are one, others are a conflict that names its places.
+  single = lib.mkOptionType { name = "belay"; description = "one value"; merge = lib.mergeEqualOption; };
+  byName = mkOption { type = types.attrsOf single; default = { }; };
+
+  # Modules that are put together without being evaluated.
+  modules = lib.mkOptionType {
+    name = "modules";
+    description = "module";
+    merge = _loc: defs: { imports = map located defs; };
+  };
+  located = def: { _file = def.file; imports = [ def.value ]; };
+
+  # ---- what 'defaults' says, as defaults: a node's own value goes before it, whatever form they have
+
+  lower = module:
+    if lib.isFunction module then
+      lib.setFunctionArgs (args: lower (module args)) (lib.functionArgs module)
+    else if isPath module || isString module then
+      { _file = toString module; imports = [ (lower (import module)) ]; }
+    else
+      let
+        meta = [ "imports" "options" "_file" "key" "_class" "disabledModules" "freeformType" ];
+        whole = module ? config || module ? options;
+        config = if whole then module.config or { } else removeAttrs module meta;
+      in
+      lib.filterAttrs (name: _: elem name meta) module
+      // { imports = map lower (module.imports or [ ]); config = lowerConfig config; };
+
+  lowerConfig = config:
+    if config._type or null == "if" then config // { content = lowerConfig config.content; }
+    else if config._type or null == "merge" then config // { contents = map lowerConfig config.contents; }
+    else if config ? _type then config
+    else
+      mapAttrs
+        (name: value:
+          # NixOS has its own rules for what it is given twice.
+          if elem name [ "configuration" "_module" ] then value
+          else if elem name known.merged && isAttrs value && !(value ? _type) then mapAttrs (_: lowerValue) value
+          else lowerValue value)
+        config;
+
+  lowerValue = value: if value._type or null == "override" then value else lib.mkOverride 900 value;
+
+  # ---- a node
+
+  # As NixOS itself evaluates it, with the node's nixpkgs; `nodes` are those of the whole fleet.
+  nixos = name: node: lib.mkOptionType {
+    name = "nixos";
+    description = "NixOS configuration";
+    merge = _loc: defs:
+      let
+        from = if node.nixpkgs != null then node.nixpkgs else
+        throw ("belay: node ${name}: 'configuration' needs a nixpkgs: set the node's 'nixpkgs', "
+          + "or give one to the library: import <belay> { nixpkgs = ...; }");
+        evaluated = import "${toString from}/nixos/lib/eval-config.nix" {
+          inherit system;
+          specialArgs = { inherit name; nodes = mapAttrs (_: other: other.configuration) config.nodes; };
+          modules = map located defs;
+        };
+      in
+      # Both ways of writing are in use: nodes.NAME.networking and nodes.NAME.config.networking
+      evaluated.config // { inherit (evaluated) config options pkgs; };
+  };
+
+  nodeModule = { name, config, options, ... }: {
+    freeformType = types.attrsOf single;
+    options = mapAttrs (_: default: mkOption ({ type = single; } // default)) known.defaults
+      // listToAttrs (map (option: { name = option; value = byName; }) known.merged)
+      // {
+      host = mkOption { type = single; default = name; };
+      substituteOnTarget = mkOption { type = single; default = !config.hasFastConnection; };
+      toplevel = mkOption { type = single; };
+      nixpkgs = mkOption { type = single; default = nixpkgs; };
+      configuration = mkOption { type = nixos name config; };
+      _twice = mkOption {
+        internal = true;
+        default = options.configuration.isDefined && options.toplevel.highestPrio < 1000;
+      };
+      _plain = mkOption {
+        internal = true;
+        # What others have declared is theirs; a name that nobody has, fleet.nix refuses.
+        default =
+          let
+            wanted = option:
+              if known.defaults ? ${option} || elem option (known.merged ++ [ "host" "substituteOnTarget" "toplevel" ])
+              then options.${option}.isDefined
+              else !(options ? ${option});
+          in
+          lib.filterAttrs (option: _: wanted option) config;
+      };
+    };
+    config = {
+      toplevel = lib.mkIf options.configuration.isDefined (lib.mkDefault config.configuration.system.build.toplevel);
+      _module.args.pkgs = lib.mkDefault config.configuration.pkgs;
+    };
+  };
+
+  # ---- the fleet
+
+  fleetModule = { config, ... }: {
+    freeformType = types.attrsOf single;
+    options = {
+      defaults = mkOption { type = modules; default = { }; };
+      nodes = mkOption {
+        type = types.attrsOf (types.submoduleWith { modules = [ nodeModule (lower config.defaults) ]; });
+        default = { };
+      };
+      rollout = byName;
+    };
+  };
+
+  evaluated = lib.evalModules { modules = [ fleetModule ./ssh-access.nix fleet ]; };
+  inherit (evaluated) config;
+in
+# It would change a NixOS configuration, and there must be one that is deployed.
+foldl'
+  (rest: name:
+  if !config.nodes ? ${name} then
+    throw "belay: ssh.access: there is no node ${toJSON name}; the nodes are ${concatStringsSep ", " (attrNames config.nodes)}"
+  else if config.nodes.${name}._twice then
+    throw "belay: ssh.access: node ${name} is given as a 'toplevel', which cannot be changed; give its 'configuration' instead"
+  else rest)
+  (removeAttrs config (attrNames evaluated.options)
+    // { inherit (config) rollout; nodes = mapAttrs (_: node: node._plain) config.nodes; })
+  config.ssh._names

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+#
+# As nixpkgs' nixos/lib/eval-config.nix: a NixOS of any options, whose toplevel's derivation tells what it was made of.
+{ system ? null, specialArgs ? { }, modules }:
+let
+  lib = import ../../lib;
+  nixos = { config, ... }: {
+    freeformType = lib.types.attrsOf lib.types.anything;
+    options.networking.hostName = lib.mkOption { type = lib.types.str; default = "nixos"; };
+    options.nixpkgs.system = lib.mkOption { type = lib.types.str; default = if system == null then "x86_64-linux" else system; };
+    options.users.users = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
+    options.programs.ssh.knownHosts = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
+    options.system.build = lib.mkOption { type = lib.types.attrsOf lib.types.anything; };
+    options.system.stateVersion = lib.mkOption { type = lib.types.str; default = "24.05"; };
+    config.system.build.toplevel = derivation {
+      name = "nixos-system-${config.networking.hostName}";
+      inherit (config.nixpkgs) system;
+      builder = "/bin/sh";
+      args = [ "-c" "echo \"$made\" > $out" ];
+      made = builtins.toJSON (removeAttrs config [ "system" "_module" ]);
+    };
+  };
+in
+lib.evalModules { inherit specialArgs; modules = modules ++ [ nixos ]; }
+// { pkgs = { inherit lib; path = ../..; hello = "/hello"; }; }
