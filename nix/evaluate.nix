@@ -31,7 +31,8 @@ let
     else if from == null then
       throw ("belay: the fleet has modules or 'configuration' in it, for which nixpkgs is needed: set defaults.nixpkgs, "
         + "or give one to the library: import <belay> { nixpkgs = ...; }")
-    else if isAttrs from && from ? lib then from.lib
-    else import "${toString from}/lib";
+    else libOf from;
+  # Of a path or of a flake's input, which knows its version by it.
+  libOf = from: if isAttrs from && from ? lib then from.lib else import "${toString from}/lib";
 in
-import ./fleet.nix (if isPlain then fleet else import ./modules.nix { lib = found; inherit nixpkgs system; } fleet)
+import ./fleet.nix (if isPlain then fleet else import ./modules.nix { lib = found; inherit libOf nixpkgs system; } fleet)

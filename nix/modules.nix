@@ -2,10 +2,10 @@
 #
 # A fleet that is a module, evaluated to one of plain options:
 #
-#   modules.nix :: { lib, nixpkgs, system } -> module -> { nodes, rollout }    (as fleet.nix takes it)
+#   modules.nix :: { lib, libOf, nixpkgs, system } -> module -> { nodes, rollout }    (as fleet.nix takes it)
 #
 # What a value must be is fleet.nix's to say: here are only the options' names, and how definitions become one.
-{ lib, nixpkgs, system }: fleet:
+{ lib, libOf, nixpkgs, system }: fleet:
 let
   inherit (builtins)
     attrNames concatStringsSep elem foldl' isAttrs isPath isString listToAttrs mapAttrs removeAttrs toJSON;
@@ -69,6 +69,7 @@ let
           + "or give one to the library: import <belay> { nixpkgs = ...; }");
         evaluated = import "${toString from}/nixos/lib/eval-config.nix" {
           inherit system;
+          lib = libOf from;
           specialArgs = { inherit name; nodes = mapAttrs (_: other: other.configuration) config.nodes; };
           modules = map located defs;
         };

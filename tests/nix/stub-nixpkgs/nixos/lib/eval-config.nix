@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
 # As nixpkgs' nixos/lib/eval-config.nix: a NixOS of any options, whose toplevel's derivation tells what it was made of.
-{ system ? null, specialArgs ? { }, modules }:
+{ system ? null, lib ? import ../../lib, specialArgs ? { }, modules }:
 let
-  lib = import ../../lib;
   nixos = { config, ... }: {
     freeformType = lib.types.attrsOf lib.types.anything;
     options.networking.hostName = lib.mkOption { type = lib.types.str; default = "nixos"; };
