@@ -31,14 +31,14 @@ let
     if lib.isFunction module then
       lib.setFunctionArgs (args: lower (module args)) (lib.functionArgs module)
     else if isPath module || isString module then
-      { _file = toString module; imports = [ (lower (import module)) ]; }
+      { _file = toString module; key = toString module; imports = [ (lower (import module)) ]; }
     else
       let
         meta = [ "imports" "options" "_file" "key" "_class" "disabledModules" "freeformType" ];
         whole = module ? config || module ? options;
         config = if whole then module.config or { } else removeAttrs module meta;
       in
-      lib.filterAttrs (name: _: elem name meta) module
+      (if whole then module else lib.filterAttrs (name: _: elem name meta) module)
       // { imports = map lower (module.imports or [ ]); config = lowerConfig config; };
 
   lowerConfig = config:
