@@ -6,4 +6,12 @@
 if builtins.substring 0 1 file != "/" then
   throw "belay: ${file}: an absolute path is needed"
 else
-  import ./read-value.nix (fleet: { data = (import ../default.nix { } fleet).belayFleet; }) file (import file)
+  let
+    found = builtins.tryEval <nixpkgs>;
+    evaluate = import ./evaluate.nix {
+      lib = null;
+      nixpkgs = if found.success then found.value else null;
+      system = builtins.currentSystem;
+    };
+  in
+  import ./read-value.nix evaluate file (import file)

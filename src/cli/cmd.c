@@ -68,6 +68,8 @@ int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl
 		err->code = BL_E_USAGE;
 		return -1;
 	}
+	if (source->foreign)
+		fprintf(stderr, "reading %s from %s\n", source->foreign, source->where);
 	return bl_select(fleet, &args->on, selection, err);
 }
 

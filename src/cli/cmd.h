@@ -38,7 +38,7 @@ extern const struct bl_command *const bl_commands[];
 		  0,                                                                   \
 		  BL_OPT_STRING,                                                       \
 		  "REF",                                                               \
-		  "read the output `belay` of this flake",                             \
+		  "read this flake: `belay`, or nixosConfigurations",                  \
 		  offsetof(struct bl_args, flake),                                     \
 		  0,                                                                   \
 		  0 },                                                                 \

@@ -76,11 +76,45 @@ static char *read_library(const char *datadir, const char *name)
 	return text ? text : bl_xstrdup("");
 }
 
-static int eval_flake(const char *ref, const char *datadir, char **text, size_t *len,
+/* What of a flake can be a fleet, first found, first taken; a reader makes our own form of it.
+ */
+static const struct {
+	const char *output, *reader;
+} outputs[] = {
+	{ "belay", NULL },
+	{ "nixosConfigurations", "readers/nixos.nix" },
+};
+
+/*
+ * The library goes along as text, since pure evaluation reads no path outside of the flake.
+ * 1 where the flake has no such output.
+ */
+static int eval_output(const char *ref, size_t i, const char *datadir, char **text, size_t *len,
+		       struct bl_err *err)
+{
+	bl_autofree char *read_value = read_library(datadir, "read-value.nix");
+	bl_autofree char *fleet = read_library(datadir, "fleet.nix");
+	bl_autofree char *reader = outputs[i].reader ? read_library(datadir, outputs[i].reader)
+						     : bl_xstrdup("value: value");
+	bl_autofree char *apply =
+		bl_xprintf("value: (%s\n) (%s\n) \"the flake's output '%s'\" ((%s\n) value)",
+			   read_value, fleet, outputs[i].output, reader);
+	bl_autofree char *value = bl_xprintf("%s#%s", ref, outputs[i].output);
+	struct bl_err why = { 0 };
+	if (flake_eval(value, apply, text, len, &why) == 0)
+		return 0;
+	if (strstr(why.msg, "does not provide attribute"))
+		return 1;
+	if (err)
+		*err = why;
+	return -1;
+}
+
+static int eval_flake(struct bl_source *source, const char *datadir, char **text, size_t *len,
 		      struct bl_err *err)
 {
 	/* REF#belay alone would find a package of that name first */
-	bl_autofree char *whole = bl_xprintf("%s#belay.belayFleet", ref);
+	bl_autofree char *whole = bl_xprintf("%s#belay.belayFleet", source->where);
 	struct bl_err first = { 0 };
 	if (flake_eval(whole, NULL, text, len, &first) == 0)
 		return 0;
@@ -89,14 +123,15 @@ static int eval_flake(const char *ref, const char *datadir, char **text, size_t 
 			*err = first;
 		return -1;
 	}
-	/* a plain { defaults; nodes; }: the library goes along as text, since pure evaluation
-	 * reads no path outside of the flake */
-	bl_autofree char *reader = read_library(datadir, "read-value.nix");
-	bl_autofree char *fleet = read_library(datadir, "fleet.nix");
-	bl_autofree char *apply =
-		bl_xprintf("(%s\n) (%s\n) \"the flake's output 'belay'\"", reader, fleet);
-	bl_autofree char *value = bl_xprintf("%s#belay", ref);
-	return flake_eval(value, apply, text, len, err);
+	for (size_t i = 0; i < BL_COUNT(outputs); i++) {
+		int rc = eval_output(source->where, i, datadir, text, len, err);
+		if (rc <= 0) {
+			source->foreign = outputs[i].reader ? outputs[i].output : NULL;
+			return rc;
+		}
+	}
+	return bl_err_set(err, BL_E_USAGE,
+			  "the flake has neither an output 'belay' nor 'nixosConfigurations'");
 }
 
 static int read_json(const char *file, char **text, size_t *len, struct bl_err *err)
@@ -107,7 +142,7 @@ static int read_json(const char *file, char **text, size_t *len, struct bl_err *
 	return bl_read_all(fd, JSON_MAX, text, len, err);
 }
 
-int bl_fleet_read(const struct bl_source *source, const char *datadir, struct bl_fleet *out,
+int bl_fleet_read(struct bl_source *source, const char *datadir, struct bl_fleet *out,
 		  struct bl_err *err)
 {
 	bl_autofree char *text = NULL;
@@ -121,7 +156,7 @@ int bl_fleet_read(const struct bl_source *source, const char *datadir, struct bl
 		rc = eval_file(source->where, datadir, &text, &len, err);
 		break;
 	case BL_SRC_FLAKE:
-		rc = eval_flake(source->where, datadir, &text, &len, err);
+		rc = eval_flake(source, datadir, &text, &len, err);
 		break;
 	}
 	if (rc < 0)

@@ -134,7 +134,7 @@ run deploy
 refused "an option that a check has not" "node web1: check" "web" "of type" "there is no option" "prot" "fleet.nix:5"
 echo '{ nodes.web1 = { configuration = { }; }; }' > fleet.nix
 run deploy
-refused "configuration, which a later version reads" "node web1: 'configuration' is not evaluated by this version yet" "set 'toplevel'"
+refused "a configuration where there is no nixpkgs" "the fleet has modules or 'configuration' in it" "set defaults.nixpkgs"
 echo '{ nodes.web1 = { host = "web1"; }; }' > fleet.nix
 run deploy
 refused "no system at all" "node web1: has no system to deploy"
@@ -179,9 +179,16 @@ if command -v git > /dev/null && nix flake --help > /dev/null 2>&1; then
   git init -q . && git add flake.nix
   reaches "flake.nix" deploy
   reaches "--flake REF" deploy --flake "path:$tmp/fleet"
+  sed 's/builtins.currentSystem/"x86_64-linux"/; s/host = "web1"; toplevel/config.system.build.toplevel/
+    s/^{ nodes/{ outputs = { self }: { nixosConfigurations/; s/$/; }/' other.nix > flake.nix; git add flake.nix
+  reaches "a flake of nixosConfigurations" deploy
+  says "it says what it reads" "reading nixosConfigurations from $tmp/fleet"
+  echo '{ outputs = { self }: { nixosConfigurations.web1 = { }; }; }' > flake.nix; git add flake.nix
+  run deploy
+  refused "something else in nixosConfigurations" "attribute 'config' missing"
   echo '{ outputs = { self }: { }; }' > flake.nix; git add flake.nix
   run deploy
-  refused "a flake without the output belay" "does not provide attribute" "belay"
+  refused "a flake without a fleet" "$tmp/fleet: the flake has neither an output 'belay' nor 'nixosConfigurations'"
 else
   skip "flakes" "no git, or a nix without flakes"
 fi
