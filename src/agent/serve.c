@@ -9,6 +9,7 @@
 #include "agent/start.h"
 #include "agent/system.h"
 #include "agent/talk.h"
+#include "agent/unit.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -145,7 +146,11 @@ static int settle(struct bl_txn *t)
 	t->rec.state = BL_TXN_SUPERSEDED;
 	if (bl_txn_save(t, true, &err) < 0)
 		return bl_talk_refuse(err.msg, "make room on the host's disk");
+	bl_autofree char *tools = bl_txn_tools(t);
 	bl_keeper_clean(t);
+	/* a boot while it was STUCK said so by a unit that failed */
+	bl_unit_reload(tools);
+	bl_unit_forget_guard(tools);
 	return bl_talk_reply(BL_MSG_OK, NULL);
 }
 
