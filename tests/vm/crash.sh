@@ -46,7 +46,7 @@ E11() {
   is "E11: the watchdog runs" "$(on $h cat /sys/class/watchdog/watchdog0/state)" active
   check "E11: the kernel hangs" "$TB/vm-hang" $h; stopwatch
   check_not "E11: and nothing answers" env TB_CONSOLE_PATIENCE=5 "$TB/host-shell" $h true
-  goes_back E11 kernel-hang 'the host restarted before it was confirmed' 1
+  goes_back E11 hang 'the host restarted before it was confirmed' 1
   is "E11: the watchdog is stopped" "$(on $h cat /sys/class/watchdog/watchdog0/state)" inactive
 }
 
@@ -56,7 +56,7 @@ E12() {
   SUCCESS_TIMEOUT=90 start "$(cut_off frozen)"
   check "E12: waits for the confirmation" waits
   on $h kill -SEGV 1; stopwatch
-  goes_back E12 pid1-crash "units cannot be asked for|$nobody_confirmed" 1
+  goes_back E12 hang "units cannot be asked for|$nobody_confirmed" 1
 }
 
 # The ESP turns read-only before the commit, and once more when its loader.conf names nothing any more

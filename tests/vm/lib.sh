@@ -121,7 +121,7 @@ trial() {
 told_or_gone() { grep -q "$1" "$OUT" || belay_gone; }
 # trial_commits NAME BOOTS
 trial_commits() {
-  belay_wait; time_of trial-commits
+  belay_wait
   is "$1: exit code" "$RC" 0
   oracle $h COMMITTED "$new" $((gen + 1))
   is "$1: it was booted" "$(booted)" "$new"
