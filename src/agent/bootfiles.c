@@ -62,9 +62,9 @@ char *bl_bootfiles_path(enum bl_loader loader, const char *dir, const char *word
 		tail = strstr(word, "/kernels/");
 	else if (loader == BL_LOADER_EXTLINUX)
 		tail = strstr(word, "/nixos/");
-	return tail && !strstr(tail, "/../")
-		       ? bl_xprintf("%s/%s", dir, tail + strspn(tail, "/"))
-		       : NULL;
+	bl_autofree char *path =
+		tail ? bl_xprintf("%s/%s", dir, tail + strspn(tail, "/")) : NULL;
+	return path && !strstr(path, "/../") ? BL_STEAL(path) : NULL;
 }
 
 struct look {
