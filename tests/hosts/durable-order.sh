@@ -115,7 +115,7 @@ ledger() {
       else if (!theirs[pid]) wait()
     }
     { handle($0) }
-    }' "$3" > "$EVENTS"
+    ' "$3" > "$EVENTS" || bail "the trace cannot be read"
 }
 # nothing_lost NAME: one line for each kind of thing
 nothing_lost() {
