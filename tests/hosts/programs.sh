@@ -29,10 +29,11 @@ foreign() {
       if ($0 ~ /belay-user/) ours[pid] = 1
       if (ours[pid]) { n++; if (path !~ /^\/nix\/store\// && path !~ /^\/run\/current-system\/sw\/bin\// && path !~ /^\/run\/wrappers\/bin\// && path != "/bin/sh") print path }
     }
-    # the id of a child is the host'"'"'s own; strace adds ours
+    # The id of a child is the host'"'"'s own; strace adds ours. A parent may be told of its child after
+    # the child has executed the switcher.
     /(clone3?|v?fork)(\(| resumed>)/ && match($0, /[0-9]+ in strace/) {
       child = substr($0, RSTART, RLENGTH - 10)
-      if (ours[$1]) ours[child] = 1
+      if (ours[$1] && !theirs[child]) ours[child] = 1
       if (theirs[$1]) theirs[child] = 1
     }
     END { print n + 0 > "/dev/stderr" }' "$1" 2> "$TEST/count" | sort -u
