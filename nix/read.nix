@@ -2,7 +2,9 @@
 #
 # What belay evaluates to read a fleet file:
 #   nix-instantiate --eval --strict --json --read-write-mode read.nix --argstr file /path/of/fleet.nix
-{ file }:
+#
+# query  what is asked, as JSON (query.nix); without it, the whole document
+{ file, query ? null }:
 if builtins.substring 0 1 file != "/" then
   throw "belay: ${file}: an absolute path is needed"
 else
@@ -13,5 +15,6 @@ else
       nixpkgs = if found.success then found.value else null;
       system = builtins.currentSystem;
     };
+    data = import ./read-value.nix evaluate file (import file);
   in
-  import ./read-value.nix evaluate file (import file)
+  if query == null then data else import ./query.nix (builtins.fromJSON query) data

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cmd.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/sha256.h"
@@ -17,7 +18,9 @@
 
 #include "nix/nix.h"
 
-#define AGENT_MAX (8UL * 1024 * 1024)
+#define AGENT_MAX     (8UL * 1024 * 1024)
+#define FIRST_LINE_NS (2000 * BL_NS_PER_MS)
+#define LINE_EVERY_NS (10000 * BL_NS_PER_MS)
 
 const struct bl_command *const bl_commands[] = {
 	&bl_cmd_deploy,   &bl_cmd_doctor, &bl_cmd_status, &bl_cmd_log,
@@ -58,19 +61,92 @@ static int find_source(const struct bl_args *args, struct bl_source *out, struct
 	return 0;
 }
 
+/* What cannot be read is the user's to mend, as a wrong flag is. */
+static int theirs(struct bl_err *err)
+{
+	err->code = BL_E_USAGE;
+	return -1;
+}
+
+static int read_and_select(const struct bl_strv *words, const struct bl_strv *read,
+			   struct bl_source *source, struct bl_fleet *fleet,
+			   struct bl_selection *selection, struct bl_err *err)
+{
+	if (bl_fleet_read(source, bl_cmd_datadir(), read, fleet, err) < 0)
+		return theirs(err);
+	if (bl_select(fleet, words, selection, err) < 0) {
+		bl_fleet_free(fleet);
+		return -1;
+	}
+	return 0;
+}
+
 int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl_fleet *fleet,
 		 struct bl_selection *selection, struct bl_err *err)
 {
+	const struct bl_strv all = { 0 };
 	if (find_source(args, source, err) < 0)
 		return -1;
-	if (bl_fleet_read(source, bl_cmd_datadir(), fleet, err) < 0) {
-		/* what cannot be read is the user's to mend, as a wrong flag is */
-		err->code = BL_E_USAGE;
-		return -1;
-	}
-	if (source->foreign)
+	for (size_t i = 0; i < args->nix.n; i++)
+		bl_strv_add(&source->flags, args->nix.items[i]);
+	/* who is a canary, and which name was meant, are told by nodes that were not asked for
+	 */
+	int rc = read_and_select(&args->on, args->canary ? &all : &args->on, source, fleet,
+				 selection, err);
+	if (rc < 0 && source->decided && args->on.n > 0)
+		rc = read_and_select(&args->on, &all, source, fleet, selection, err);
+	if (rc == 0 && source->foreign)
 		fprintf(stderr, "reading %s from %s\n", source->foreign, source->where);
-	return bl_select(fleet, &args->on, selection, err);
+	return rc;
+}
+
+struct telling {
+	bool live, told;
+	int64_t next_ns; /* without a terminal: when there is to be a line again */
+	size_t failed;
+};
+
+static void on_progress(void *ctx, size_t done, size_t all)
+{
+	struct telling *t = ctx;
+	if (t->live) {
+		fprintf(stderr, "\r\033[Kevaluating: %zu of %zu", done, all);
+		t->told = true;
+	} else if (bl_now_boot_ns() >= t->next_ns) {
+		fprintf(stderr, "evaluating: %zu of %zu\n", done, all);
+		t->next_ns = bl_now_boot_ns() + LINE_EVERY_NS;
+	}
+	fflush(stderr);
+}
+
+static void on_failed(void *ctx, const struct bl_node *node, const char *why)
+{
+	struct telling *t = ctx;
+	bl_autofree char *text = bl_visible(why);
+	fprintf(stderr, "%sbelay: node %s is left out, since it could not be evaluated: %s\n",
+		t->live ? "\r\033[K" : "", node->name, text);
+	t->failed++;
+}
+
+int bl_cmd_evaluate(const struct bl_args *args, struct bl_source *source,
+		    struct bl_fleet *fleet, struct bl_selection *sel, size_t *out_failed,
+		    struct bl_err *err)
+{
+	struct telling t = { .live = bl_cmd_ui_mode(args) == BL_UI_TERMINAL,
+			     .next_ns = bl_now_boot_ns() + FIRST_LINE_NS };
+	const struct bl_evaluation how = {
+		.workers = args->eval_workers,
+		.memory = args->eval_memory << 20,
+		.keep_going = args->keep_going,
+		.progress = on_progress,
+		.failed = on_failed,
+		.ctx = &t,
+	};
+	int rc = bl_fleet_evaluate(source, &how, fleet, sel, err);
+	if (t.live && t.told)
+		fputs("\r\033[K", stderr);
+	*out_failed = t.failed;
+	return rc < 0 ? theirs(err) : 0;
 }
 
 /* Where it is remembered under which store path the agent with this content was added. */

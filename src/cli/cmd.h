@@ -4,8 +4,7 @@
 #define BELAY_CLI_CMD_H
 
 #include "cli/options.h"
-#include "fleet/read.h"
-#include "fleet/select.h"
+#include "fleet/evaluate.h"
 #include "history/history.h"
 #include "ui/ui.h"
 
@@ -24,7 +23,61 @@ extern const struct bl_command bl_cmd_deploy, bl_cmd_doctor, bl_cmd_status, bl_c
 /* All of them, NULL-terminated, in the order of --help. */
 extern const struct bl_command *const bl_commands[];
 
-/* Options that find a fleet: -f, --flake, --fleet-json, --on. */
+/* Nix's own, which it gets when it evaluates. */
+#define BL_NIX_OPTIONS                                                                  \
+	{ "show-trace",                                                                 \
+	  0,                                                                            \
+	  BL_OPT_NIX,                                                                   \
+	  NULL,                                                                         \
+	  "Nix: tell all of an evaluation error",                                       \
+	  offsetof(struct bl_args, nix),                                                \
+	  0,                                                                            \
+	  0 },                                                                          \
+		{ "impure",                                                             \
+		  0,                                                                    \
+		  BL_OPT_NIX,                                                           \
+		  NULL,                                                                 \
+		  "Nix: let a flake see more than itself",                              \
+		  offsetof(struct bl_args, nix),                                        \
+		  0,                                                                    \
+		  0 },                                                                  \
+		{ "option",                                                             \
+		  0,                                                                    \
+		  BL_OPT_NIX,                                                           \
+		  "NAME VALUE",                                                         \
+		  "Nix: one of its settings",                                           \
+		  offsetof(struct bl_args, nix),                                        \
+		  0,                                                                    \
+		  0 },                                                                  \
+		{ "override-input",                                                     \
+		  0,                                                                    \
+		  BL_OPT_NIX,                                                           \
+		  "INPUT REF",                                                          \
+		  "Nix: another flake for an input",                                    \
+		  offsetof(struct bl_args, nix),                                        \
+		  0,                                                                    \
+		  0 },                                                                  \
+	{                                                                               \
+		"include", 'I', BL_OPT_NIX, "PATH", "Nix: where <names> are looked up", \
+			offsetof(struct bl_args, nix), 0, 0                             \
+	}
+/* How systems are evaluated. */
+#define BL_EVAL_OPTIONS                                                     \
+	{ "eval-workers",                                                   \
+	  0,                                                                \
+	  BL_OPT_NUMBER,                                                    \
+	  "N",                                                              \
+	  "evaluations side by side (default: processors)",                 \
+	  offsetof(struct bl_args, eval_workers),                           \
+	  1,                                                                \
+	  1000 },                                                           \
+	{                                                                   \
+		"eval-memory", 0, BL_OPT_NUMBER, "MIB",                     \
+			"memory that they may take (default: half of it)",  \
+			offsetof(struct bl_args, eval_memory), 1, 1UL << 30 \
+	}
+
+/* Options that find a fleet and read it: -f, --flake, --fleet-json, --on, and Nix's own. */
 #define BL_FLEET_OPTIONS                                                               \
 	{ "file",                                                                      \
 	  'f',                                                                         \
@@ -50,6 +103,7 @@ extern const struct bl_command *const bl_commands[];
 		  offsetof(struct bl_args, fleet_json),                                \
 		  0,                                                                   \
 		  0 },                                                                 \
+		BL_NIX_OPTIONS,                                                        \
 	{                                                                              \
 		"on", 0, BL_OPT_LIST, "LIST", "only these: names, globs, @tags, !not", \
 			offsetof(struct bl_args, on), 0, 0                             \
@@ -74,9 +128,17 @@ int bl_cmd_fail(const struct bl_err *err);
 
 /* The folder with the Nix library and the agents: $BELAY_DATADIR, or where it was installed. */
 const char *bl_cmd_datadir(void);
-/* Reads the fleet that @args name, or the one in this folder, and selects from it. */
+/* Reads the fleet that @args name, or the one in this folder, and selects from it; its nodes
+ * have no systems yet. */
 int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl_fleet *fleet,
 		 struct bl_selection *selection, struct bl_err *err) BL_MUST_CHECK;
+/*
+ * Evaluates the systems of @sel's nodes, and tells how far it is. With --keep-going those that
+ * fail are told and taken out of @sel, and @out_failed says how many.
+ */
+int bl_cmd_evaluate(const struct bl_args *args, struct bl_source *source,
+		    struct bl_fleet *fleet, struct bl_selection *sel, size_t *out_failed,
+		    struct bl_err *err) BL_MUST_CHECK;
 /* The agent for @system ("x86_64-linux", NULL: this machine's) as a store path. */
 int bl_cmd_agent(const char *system, char **out_path, struct bl_err *err) BL_MUST_CHECK;
 /* The one for all selected nodes, which must be of one kind. */

@@ -19,6 +19,7 @@
 
 static const struct bl_option options[] = {
 	BL_FLEET_OPTIONS,
+	BL_EVAL_OPTIONS,
 	{ "parallel", 0, BL_OPT_NUMBER, "N", "hosts worked on at once (default 10)",
 	  offsetof(struct bl_args, parallel), 1, 1000 },
 	{ "keep-going", 'k', BL_OPT_FLAG, NULL, "one host's failure does not stop the others",
@@ -312,11 +313,14 @@ static int run_deploy(const struct bl_args *args)
 	BL_AUTO(bl_fleet) fleet = { 0 };
 	BL_AUTO(bl_selection) sel = { 0 };
 	struct bl_history *history = NULL;
+	size_t failed = 0;
 	char run[32];
 	if (parse_strategy(args->strategy, &strategy, &err) < 0 ||
 	    bl_cmd_fleet(args, &source, &fleet, &sel, &err) < 0 ||
 	    overrule(&fleet, args, strategy, &err) < 0 ||
-	    check_rollout(&fleet, &sel, &err) < 0 || bl_cmd_history(&history, &err) < 0)
+	    check_rollout(&fleet, &sel, &err) < 0 ||
+	    bl_cmd_evaluate(args, &source, &fleet, &sel, &failed, &err) < 0 ||
+	    bl_cmd_history(&history, &err) < 0)
 		return bl_cmd_fail(&err);
 	struct deployment d = { .args = args,
 				.fleet = &fleet,
@@ -325,8 +329,10 @@ static int run_deploy(const struct bl_args *args)
 				.run = run,
 				.source = source.where };
 	int code = -1;
+	int least = failed ? BL_EXIT_FAILED : BL_EXIT_OK;
 	if (bl_history_run_begin(history, "deploy", source.where, run, &err) == 0) {
 		code = deploy(&d, &err);
+		code = code >= 0 && code < least ? least : code;
 		struct bl_err end = { 0 };
 		if (bl_history_run_end(history, run, code < 0 ? BL_EXIT_FAILED : code, &end) <
 		    0)

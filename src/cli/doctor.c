@@ -11,6 +11,7 @@
 
 static const struct bl_option options[] = {
 	BL_FLEET_OPTIONS,
+	BL_EVAL_OPTIONS,
 	{ "target-host", 0, BL_OPT_STRING, "HOST", "this host ([user@]name), without a fleet",
 	  offsetof(struct bl_args, target_host), 0, 0 },
 	{ "with-system", 0, BL_OPT_STRING, "PATH",
@@ -123,6 +124,15 @@ static int examine(const struct bl_args *args, const struct bl_selection *sel,
 	return rc < 0 ? -1 : code;
 }
 
+static int read_fleet(const struct bl_args *args, struct bl_source *source,
+		      struct bl_fleet *fleet, struct bl_selection *sel, struct bl_err *err)
+{
+	size_t failed = 0;
+	if (bl_cmd_fleet(args, source, fleet, sel, err) < 0)
+		return -1;
+	return bl_cmd_evaluate(args, source, fleet, sel, &failed, err);
+}
+
 /* The hosts: of a fleet, or the one that is named. */
 static int find_hosts(const struct bl_args *args, struct bl_source *source,
 		      struct bl_fleet *fleet, struct bl_selection *sel, struct bl_err *err)
@@ -134,7 +144,7 @@ static int find_hosts(const struct bl_args *args, struct bl_source *source,
 					 err, BL_E_USAGE,
 					 "--with-system goes with --target-host; a fleet says "
 					 "itself which systems it has")
-			       : bl_cmd_fleet(args, source, fleet, sel, err);
+			       : read_fleet(args, source, fleet, sel, err);
 	if (args->on.n || args->file || args->flake || args->fleet_json)
 		return bl_err_set(
 			err, BL_E_USAGE,

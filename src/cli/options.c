@@ -38,6 +38,40 @@ static int set(const struct bl_option *o, const char *value, struct bl_args *arg
 		if (bl_parse_u64(value, o->min, o->max, at, err) < 0)
 			return bl_err_wrap(err, "--%s", o->name);
 		return 0;
+	case BL_OPT_NIX:
+		bl_strv_add(at, value);
+		return 0;
+	}
+	return 0;
+}
+
+/* How many values stand behind it. */
+static size_t values_of(const struct bl_option *o)
+{
+	size_t n = o->arg ? 1 : 0;
+	for (const char *c = o->arg; c && *c; c++)
+		n += *c == ' ';
+	return n;
+}
+
+static int set_all(const struct bl_option *o, const char *first, int argc, char **argv, int *i,
+		   struct bl_args *args, struct bl_err *err)
+{
+	size_t n = values_of(o);
+	if (n == 0 && first)
+		return bl_err_set(err, BL_E_USAGE, "--%s takes no value", o->name);
+	if (o->kind == BL_OPT_FLAG)
+		return set(o, NULL, args, err);
+	if (o->kind == BL_OPT_NIX)
+		bl_strv_addf((struct bl_strv *)(void *)((char *)args + o->offset), "--%s",
+			     o->name);
+	for (size_t k = 0; k < n; k++) {
+		const char *value = k == 0 && first ? first : NULL;
+		if (!value && ++*i >= argc)
+			return bl_err_set(err, BL_E_USAGE, "--%s wants a value: %s", o->name,
+					  o->arg);
+		if (set(o, value ? value : argv[*i], args, err) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -84,15 +118,7 @@ int bl_options_parse(const struct bl_command *cmd, int argc, char **argv, struct
 		if (!o)
 			return bl_err_set(err, BL_E_USAGE, "'%s' is not an option of belay %s",
 					  arg, cmd->name);
-		if (o->kind == BL_OPT_FLAG && value)
-			return bl_err_set(err, BL_E_USAGE, "--%s takes no value", o->name);
-		if (o->kind != BL_OPT_FLAG && !value) {
-			if (++i >= argc)
-				return bl_err_set(err, BL_E_USAGE, "--%s wants a value: %s",
-						  o->name, o->arg);
-			value = argv[i];
-		}
-		if (set(o, value, &args, err) < 0)
+		if (set_all(o, value, argc, argv, &i, &args, err) < 0)
 			return -1;
 	}
 	*out = args;
@@ -113,6 +139,7 @@ void bl_args_free(struct bl_args *args)
 	free(args->batch);
 	free(args->on_failure);
 	bl_strv_free(&args->on);
+	bl_strv_free(&args->nix);
 	*args = (struct bl_args){ 0 };
 }
 

@@ -31,9 +31,18 @@ struct bl_args {
 	char *target_host;
 	char *with_system;
 	uint64_t max;
+	struct bl_strv nix;    /* options for Nix, each with its values */
+	uint64_t eval_workers; /* 0: not given */
+	uint64_t eval_memory;  /* MiB; 0: not given */
 };
 
-enum bl_option_kind { BL_OPT_FLAG, BL_OPT_STRING, BL_OPT_LIST, BL_OPT_NUMBER };
+enum bl_option_kind {
+	BL_OPT_FLAG,
+	BL_OPT_STRING,
+	BL_OPT_LIST,
+	BL_OPT_NUMBER,
+	BL_OPT_NIX, /* is handed on to Nix as it is, with as many values as @arg has words */
+};
 
 struct bl_option {
 	const char *name; /* without the dashes */

@@ -202,14 +202,22 @@ static int read_toplevel(const struct bl_field *f, const json_t *v, void *to,
 }
 
 #define PLAN offsetof(struct draft, node.plan)
+#define TOPLEVEL_FIELD                                                          \
+	{                                                                       \
+		"toplevel", read_toplevel, 0, "an object with drvPath and path" \
+	}
+#define SYSTEM_FIELD                                                               \
+	{                                                                          \
+		"system", read_system, 0, "null or a system like \"x86_64-linux\"" \
+	}
 
 static const struct bl_field node_fields[] = {
 	{ "enable", bl_read_bool, offsetof(struct draft, node.enable), BL_WANT_BOOL },
 	{ "host", read_host, 0,
 	  "what to give to ssh: \"user@host\", \"host\" or a name from ~/.ssh/config, "
 	  "not beginning with '-' and without blanks, quotes and shell characters" },
-	{ "toplevel", read_toplevel, 0, "an object with drvPath and path" },
-	{ "system", read_system, 0, "null or a system like \"x86_64-linux\"" },
+	TOPLEVEL_FIELD,
+	SYSTEM_FIELD,
 	{ "successTimeout", bl_read_seconds, offsetof(struct draft, node.success_timeout_s),
 	  BL_WANT_SECONDS },
 	{ "switchTimeout", bl_read_seconds, offsetof(struct draft, node.switch_timeout_s),
@@ -288,9 +296,6 @@ static int read_node(const json_t *v, void *to, struct bl_err *err)
 		return -1;
 	if (!d->node.host)
 		return bl_err_set(err, BL_E_INPUT, "has no 'host'; %s", bl_other_version);
-	if (!d->node.out_path)
-		return bl_err_set(err, BL_E_INPUT, "has no 'toplevel' with an 'path'; %s",
-				  bl_other_version);
 	fill_defaults(v, d);
 	return bl_plan_settle(&d->node.plan, d->ignore_failing_units, err);
 }
@@ -403,7 +408,7 @@ static bool is_too_deep(const char *text, size_t len)
 	return false;
 }
 
-static int parse(const char *text, size_t len, struct bl_fleet *fleet, struct bl_err *err)
+static int load(const char *text, size_t len, json_t **out, struct bl_err *err)
 {
 	if (len > MAX_BYTES)
 		return bl_err_set(err, BL_E_INPUT, "is larger than %u bytes", MAX_BYTES);
@@ -411,27 +416,112 @@ static int parse(const char *text, size_t len, struct bl_fleet *fleet, struct bl
 		return bl_err_set(err, BL_E_INPUT, "is nested deeper than %d levels",
 				  MAX_DEPTH);
 	json_error_t where;
-	json_t *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
-	if (!doc) {
+	*out = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
+	if (!*out) {
 		bl_autofree char *what = bl_visible(where.text);
 		return bl_err_set(err, BL_E_INPUT,
 				  "line %d, column %d: not the JSON wanted: %s", where.line,
 				  where.column, what);
 	}
-	int r = read_document(doc, fleet, err);
-	json_decref(doc);
-	return r;
+	return 0;
+}
+
+static int without_system(struct bl_err *err)
+{
+	return bl_err_set(err, BL_E_INPUT, "has no 'toplevel' with a 'path'; %s",
+			  bl_other_version);
+}
+
+static int parse(const char *text, size_t len, bool settings, struct bl_fleet *fleet,
+		 struct bl_err *err)
+{
+	if (load(text, len, &fleet->document, err) < 0 ||
+	    read_document(fleet->document, fleet, err) < 0)
+		return -1;
+	for (size_t i = 0; !settings && i < fleet->n; i++)
+		if (!fleet->nodes[i].out_path && without_system(err) < 0)
+			return bl_err_wrap(err, "node %s", fleet->nodes[i].name);
+	return 0;
 }
 
 int bl_fleet_parse(const char *text, size_t len, const char *origin, struct bl_fleet *out,
 		   struct bl_err *err)
 {
 	BL_AUTO(bl_fleet) fleet = { 0 };
-	if (parse(text, len, &fleet, err) < 0)
+	if (parse(text, len, false, &fleet, err) < 0)
 		return bl_err_wrap(err, "%s", origin);
 	*out = fleet;
 	fleet = (struct bl_fleet){ 0 };
 	return 0;
+}
+
+int bl_fleet_parse_settings(const char *text, size_t len, const char *origin,
+			    struct bl_fleet *out, struct bl_err *err)
+{
+	BL_AUTO(bl_fleet) fleet = { 0 };
+	if (parse(text, len, true, &fleet, err) < 0)
+		return bl_err_wrap(err, "%s", origin);
+	*out = fleet;
+	fleet = (struct bl_fleet){ 0 };
+	return 0;
+}
+
+static struct bl_node *find_node(struct bl_fleet *fleet, const char *name)
+{
+	for (size_t i = 0; i < fleet->n; i++)
+		if (strcmp(fleet->nodes[i].name, name) == 0)
+			return &fleet->nodes[i];
+	return NULL;
+}
+
+static int take_system(struct bl_node *node, const json_t *v, struct bl_err *err)
+{
+	static const struct bl_field fields[] = { TOPLEVEL_FIELD, SYSTEM_FIELD };
+	struct draft d = { 0 };
+	int rc = json_is_object(v) ? bl_fields_read(v, fields, BL_COUNT(fields), &d, err)
+				   : bl_err_set(err, BL_E_INPUT, "is not an object");
+	if (rc == 0 && d.node.out_path) {
+		free(node->drv_path);
+		free(node->system);
+		node->drv_path = BL_STEAL(d.node.drv_path);
+		node->system = BL_STEAL(d.node.system);
+		bl_replace_str(&node->out_path, d.node.out_path);
+	}
+	if (rc == 0 && !d.node.out_path)
+		rc = without_system(err);
+	node_free(&d.node);
+	return rc;
+}
+
+static int take_systems(const json_t *systems, struct bl_fleet *fleet, struct bl_err *err)
+{
+	if (!json_is_object(systems))
+		return bl_err_set(err, BL_E_INPUT, "is not an object with a system for a name");
+	const char *name;
+	json_t *v;
+	json_object_foreach((json_t *)systems, name, v)
+	{
+		struct bl_node *node = find_node(fleet, name);
+		bl_autofree char *text = bl_visible(name);
+		if (!node)
+			return bl_err_set(err, BL_E_INPUT, "there is no node '%.60s'", text);
+		if (take_system(node, v, err) < 0)
+			return bl_err_wrap(err, "node %s", name);
+		json_object_update(
+			json_object_get(json_object_get(fleet->document, "nodes"), name), v);
+	}
+	return 0;
+}
+
+int bl_fleet_parse_systems(const char *text, size_t len, const char *origin,
+			   struct bl_fleet *fleet, struct bl_err *err)
+{
+	json_t *systems = NULL;
+	int rc = load(text, len, &systems, err);
+	if (rc == 0)
+		rc = take_systems(systems, fleet, err);
+	json_decref(systems);
+	return rc < 0 ? bl_err_wrap(err, "%s", origin) : 0;
 }
 
 int bl_fleet_single(const char *host, const char *toplevel, struct bl_fleet *out,
@@ -469,5 +559,6 @@ void bl_fleet_free(struct bl_fleet *fleet)
 		node_free(&fleet->nodes[i]);
 	free(fleet->nodes);
 	bl_rollout_settings_free(&fleet->rollout);
+	json_decref(fleet->document);
 	*fleet = (struct bl_fleet){ 0 };
 }

@@ -18,7 +18,7 @@ struct bl_node {
 	char *host; /* as the user wrote it: [user@]name, name may be an alias of ~/.ssh/config
 		     */
 	char *drv_path; /* derivation of the toplevel, NULL when it is given as a built path */
-	char *out_path; /* the toplevel */
+	char *out_path; /* the toplevel; NULL as long as only settings were read */
 	char *system;   /* "x86_64-linux"; NULL when not known */
 	uint32_t success_timeout_s; /* how long the host waits for the confirmation */
 	uint32_t switch_timeout_s;  /* how long the activation may take */
@@ -29,10 +29,14 @@ struct bl_node {
 	struct bl_plan plan;
 };
 
+struct json_t;
+
 struct bl_fleet {
 	struct bl_node *nodes; /* in the document's order */
 	size_t n;
 	struct bl_rollout_settings rollout;
+	struct json_t
+		*document; /* what it was parsed from; systems that came later are in it */
 };
 
 /*
@@ -43,6 +47,15 @@ struct bl_fleet {
  */
 int bl_fleet_parse(const char *text, size_t len, const char *origin, struct bl_fleet *out,
 		   struct bl_err *err) BL_MUST_CHECK;
+/* The same of a document whose nodes may be without their systems. */
+int bl_fleet_parse_settings(const char *text, size_t len, const char *origin,
+			    struct bl_fleet *out, struct bl_err *err) BL_MUST_CHECK;
+/*
+ * The systems of some of @fleet's nodes: an object, name to { toplevel, system } as in the
+ * document. BL_E_INPUT: some of the nodes may have theirs by then.
+ */
+int bl_fleet_parse_systems(const char *text, size_t len, const char *origin,
+			   struct bl_fleet *fleet, struct bl_err *err) BL_MUST_CHECK;
 /*
  * A fleet of the one host @host ("[user@]name"), with every setting's default, named as the
  * host is as far as its characters allow. @toplevel may be NULL; then its out_path is "".

@@ -2,7 +2,7 @@
 #include "fleet/read.h"
 
 #include "base/file.h"
-#include "nix/nix.h"
+#include "fleet/query.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -33,105 +33,11 @@ int bl_source_find(const char *dir, struct bl_source *out, struct bl_err *err)
 void bl_source_free(struct bl_source *s)
 {
 	free(s->where);
-	s->where = NULL;
-}
-
-static int eval_file(const char *file, const char *datadir, char **text, size_t *len,
-		     struct bl_err *err)
-{
-	bl_autofree char *reader = bl_xprintf("%s/nix/read.nix", datadir);
-	const char *const argv[] = {
-		"nix-instantiate", "--eval", "--strict", "--json", "--read-write-mode", reader,
-		"--argstr",        "file",   file,       NULL
-	};
-	if (access(reader, R_OK) < 0)
-		return bl_err_set(
-			err, BL_E_USAGE,
-			"belay's Nix library is not in %s: install belay, or set BELAY_DATADIR",
-			datadir);
-	if (access(file, R_OK) < 0)
-		return bl_err_sys(err, 2, "%s", file);
-	return bl_nix_output(argv, text, len, err);
-}
-
-static int flake_eval(const char *installable, const char *apply, char **text, size_t *len,
-		      struct bl_err *err)
-{
-	const char *argv[16] = {
-		"nix",    "--extra-experimental-features", "nix-command flakes", "eval",
-		"--json", "--no-write-lock-file",          "--no-eval-cache",    installable
-	};
-	size_t n = 8;
-	if (apply) {
-		argv[n++] = "--apply";
-		argv[n++] = apply;
-	}
-	return bl_nix_output(argv, text, len, err);
-}
-
-static char *read_library(const char *datadir, const char *name)
-{
-	bl_autofree char *path = bl_xprintf("%s/nix/%s", datadir, name);
-	char *text = bl_slurp(path, 1024UL * 1024);
-	return text ? text : bl_xstrdup("");
-}
-
-/* What of a flake can be a fleet, first found, first taken; a reader makes our own form of it.
- */
-static const struct {
-	const char *output, *reader;
-} outputs[] = {
-	{ "belay", NULL },
-	{ "nixosConfigurations", "readers/nixos.nix" },
-};
-
-/*
- * The library goes along as text, since pure evaluation reads no path outside of the flake.
- * 1 where the flake has no such output.
- */
-static int eval_output(const char *ref, size_t i, const char *datadir, char **text, size_t *len,
-		       struct bl_err *err)
-{
-	bl_autofree char *read_value = read_library(datadir, "read-value.nix");
-	bl_autofree char *fleet = read_library(datadir, "fleet.nix");
-	bl_autofree char *reader = outputs[i].reader ? read_library(datadir, outputs[i].reader)
-						     : bl_xstrdup("value: value");
-	bl_autofree char *apply =
-		bl_xprintf("value: (%s\n) (%s\n) \"the flake's output '%s'\" ((%s\n) value)",
-			   read_value, fleet, outputs[i].output, reader);
-	bl_autofree char *value = bl_xprintf("%s#%s", ref, outputs[i].output);
-	struct bl_err why = { 0 };
-	if (flake_eval(value, apply, text, len, &why) == 0)
-		return 0;
-	if (strstr(why.msg, "does not provide attribute"))
-		return 1;
-	if (err)
-		*err = why;
-	return -1;
-}
-
-static int eval_flake(struct bl_source *source, const char *datadir, char **text, size_t *len,
-		      struct bl_err *err)
-{
-	/* REF#belay alone would find a package of that name first */
-	bl_autofree char *whole = bl_xprintf("%s#belay.belayFleet", source->where);
-	struct bl_err first = { 0 };
-	if (flake_eval(whole, NULL, text, len, &first) == 0)
-		return 0;
-	if (!strstr(first.msg, "does not provide attribute")) {
-		if (err)
-			*err = first;
-		return -1;
-	}
-	for (size_t i = 0; i < BL_COUNT(outputs); i++) {
-		int rc = eval_output(source->where, i, datadir, text, len, err);
-		if (rc <= 0) {
-			source->foreign = outputs[i].reader ? outputs[i].output : NULL;
-			return rc;
-		}
-	}
-	return bl_err_set(err, BL_E_USAGE,
-			  "the flake has neither an output 'belay' nor 'nixosConfigurations'");
+	free(s->datadir);
+	free(s->cache);
+	bl_strv_free(&s->flags);
+	bl_strv_free(&s->told);
+	*s = (struct bl_source){ 0 };
 }
 
 static int read_json(const char *file, char **text, size_t *len, struct bl_err *err)
@@ -142,24 +48,79 @@ static int read_json(const char *file, char **text, size_t *len, struct bl_err *
 	return bl_read_all(fd, JSON_MAX, text, len, err);
 }
 
-int bl_fleet_read(struct bl_source *source, const char *datadir, struct bl_fleet *out,
-		  struct bl_err *err)
+/* A glob as the regular expression that Nix knows; NULL: it is not that simple. */
+static char *regex_of(const char *glob)
+{
+	struct bl_buf b = { 0 };
+	for (const char *c = glob; *c; c++) {
+		if (*c == '*')
+			bl_buf_puts(&b, ".*");
+		else if (*c == '?')
+			bl_buf_putc(&b, '.');
+		else if (bl_is_alpha(*c) || bl_is_digit(*c) || strchr("_-", *c))
+			bl_buf_putc(&b, *c);
+		else if (*c == '.')
+			bl_buf_puts(&b, "[.]");
+		else {
+			bl_buf_free(&b);
+			return NULL;
+		}
+	}
+	return bl_buf_steal(&b);
+}
+
+/* The question for what @words can select; NULL: for all nodes, since tags are settings too. */
+static char *query_for(const struct bl_strv *words)
+{
+	BL_AUTO(bl_strv) parts = { 0 };
+	BL_AUTO(bl_strv) regexes = { 0 };
+	for (size_t i = 0; i < words->n; i++)
+		bl_strv_split(&parts, words->items[i], ',');
+	for (size_t i = 0; i < parts.n; i++) {
+		char *regex = regex_of(parts.items[i]);
+		if (!regex)
+			return NULL;
+		bl_strv_add_take(&regexes, regex);
+	}
+	return parts.n ? bl_query_names("settings", &regexes) : NULL;
+}
+
+static int ask(struct bl_source *source, const char *query, struct bl_fleet *out,
+	       struct bl_err *err)
+{
+	bl_autofree char *answer = NULL;
+	if (bl_query_ask(source, query, &answer, err) < 0)
+		return bl_err_wrap(err, "%s", source->where);
+	return bl_fleet_parse_settings(answer, strlen(answer), source->where, out, err);
+}
+
+static int read_with_nix(struct bl_source *source, const char *datadir,
+			 const struct bl_strv *words, struct bl_fleet *out, struct bl_err *err)
+{
+	bl_autofree char *narrow = query_for(words);
+	if (bl_query_begin(source, datadir, err) < 0)
+		return bl_err_wrap(err, "%s", source->where);
+	if (!narrow)
+		return ask(source, "{\"settings\":null}", out, err);
+	struct bl_err none = { 0 };
+	if (ask(source, narrow, out, &none) == 0)
+		return 0;
+	/* where none of the names is there, all of them are needed to say so */
+	if (none.code == BL_E_INPUT)
+		return ask(source, "{\"settings\":null}", out, err);
+	if (err)
+		*err = none;
+	return -1;
+}
+
+int bl_fleet_read(struct bl_source *source, const char *datadir, const struct bl_strv *words,
+		  struct bl_fleet *out, struct bl_err *err)
 {
 	bl_autofree char *text = NULL;
 	size_t len = 0;
-	int rc = -1;
-	switch (source->kind) {
-	case BL_SRC_JSON:
-		rc = read_json(source->where, &text, &len, err);
-		break;
-	case BL_SRC_FILE:
-		rc = eval_file(source->where, datadir, &text, &len, err);
-		break;
-	case BL_SRC_FLAKE:
-		rc = eval_flake(source, datadir, &text, &len, err);
-		break;
-	}
-	if (rc < 0)
+	if (source->kind != BL_SRC_JSON)
+		return read_with_nix(source, datadir, words, out, err);
+	if (read_json(source->where, &text, &len, err) < 0)
 		return bl_err_wrap(err, "%s", source->where);
 	return bl_fleet_parse(text, len, source->where, out, err);
 }

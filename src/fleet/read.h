@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a fleet comes from, and evaluating it with the user's Nix. */
+/* Where a fleet comes from, and reading it with the user's Nix. */
 #ifndef BELAY_FLEET_READ_H
 #define BELAY_FLEET_READ_H
 
@@ -13,8 +13,16 @@ enum bl_source_kind {
 
 struct bl_source {
 	enum bl_source_kind kind;
-	char *where;         /* absolute path, or flake reference */
-	const char *foreign; /* once read: the output that was taken for a fleet; NULL: ours */
+	char *where;          /* absolute path, or flake reference */
+	struct bl_strv flags; /* for Nix, when it evaluates: "--option" "cores" "2" */
+
+	/* once read */
+	char *datadir;
+	char *cache;         /* where answers are remembered; NULL: nowhere */
+	size_t output;       /* which of a flake's outputs is the fleet */
+	bool decided;        /* that is known */
+	const char *foreign; /* its name, where it is another tool's; NULL: ours */
+	struct bl_strv told; /* warnings that were passed on */
 };
 
 /* What folder @dir holds: fleet.nix, default.nix or flake.nix, in this order. */
@@ -22,11 +30,12 @@ int bl_source_find(const char *dir, struct bl_source *out, struct bl_err *err) B
 void bl_source_free(struct bl_source *s);
 
 /*
- * Reads the fleet. @datadir is the folder with belay's Nix library. The derivations it names
- * are in the local store afterwards, not built.
+ * Reads the fleet's settings; its nodes have no systems yet, unless the source is JSON.
+ * @datadir is the folder with belay's Nix library. Where @words, a selection, are names and
+ * globs alone, other nodes may be left out. Nix's warnings go to stderr.
  */
-int bl_fleet_read(struct bl_source *source, const char *datadir, struct bl_fleet *out,
-		  struct bl_err *err) BL_MUST_CHECK;
+int bl_fleet_read(struct bl_source *source, const char *datadir, const struct bl_strv *words,
+		  struct bl_fleet *out, struct bl_err *err) BL_MUST_CHECK;
 
 static inline void bl_source_autop(struct bl_source *s)
 {

@@ -109,16 +109,7 @@ refused "no Nix on this machine" "Nix is needed on this machine"
 is "no host was asked in all this" "$(cat "$tmp/ssh.log")" ""
 
 # ---- with a real Nix
-rm -f "$tmp/bin/nix" "$tmp/bin/nix-store"
-hash -r
-why=
-command -v nix-instantiate nix-store > /dev/null || why="nix is missing"
-version=$(nix-instantiate --version 2> /dev/null | grep -Eo '[0-9]+\.[0-9]+' | head -n 1)
-[ -n "$why" ] || [[ ${version%%.*} -gt 2 || ${version#*.} -ge 8 ]] || why="nix $version is older than 2.8"
-if [ -n "$why" ]; then skip "fleet files" "$why"; done_testing; fi
-mkdir "$tmp/conf"
-printf '%s\n' 'substituters =' 'build-users-group =' 'sandbox = false' 'experimental-features = nix-command flakes' 'flake-registry =' > "$tmp/conf/nix.conf"
-export NIX_CONF_DIR=$tmp/conf NIX_USER_CONF_FILES='' NIX_REMOTE=local
+real_nix "fleet files"
 
 printf '{\n  nodes.web1 = {\n    host = "web1";;\n  };\n}\n' > fleet.nix
 run deploy
@@ -185,10 +176,11 @@ if command -v git > /dev/null && nix flake --help > /dev/null 2>&1; then
   says "it says what it reads" "reading nixosConfigurations from $tmp/fleet"
   echo '{ outputs = { self }: { nixosConfigurations.web1 = { }; }; }' > flake.nix; git add flake.nix
   run deploy
-  refused "something else in nixosConfigurations" "attribute 'config' missing"
+  exits "something else in nixosConfigurations" 2
+  says "something else in nixosConfigurations: what" "attribute 'config' missing"
   echo '{ outputs = { self }: { }; }' > flake.nix; git add flake.nix
   run deploy
-  refused "a flake without a fleet" "$tmp/fleet: the flake has neither an output 'belay' nor 'nixosConfigurations'"
+  refused "a flake without a fleet" "$tmp/fleet: the flake has none of the outputs 'belay'" "name a fleet file with -f"
 else
   skip "flakes" "no git, or a nix without flakes"
 fi

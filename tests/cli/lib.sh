@@ -105,6 +105,21 @@ refused() {
   else echo "# status $RC, wanted 2 and in one line:$(printf " '%s'" "$@")"; fail "$desc" "$tmp/out" "$tmp/err"; fi
 }
 
+# real_nix DESC: from here on the Nix of this machine, with a store of the test's own; without one DESC is skipped
+real_nix() {
+  local why='' version
+  rm -f "$tmp/bin/nix" "$tmp/bin/nix-store"
+  hash -r
+  command -v nix-instantiate nix-store > /dev/null || why="nix is missing"
+  version=$(nix-instantiate --version 2> /dev/null | grep -Eo '[0-9]+\.[0-9]+' | head -n 1)
+  [ -n "$why" ] || [[ ${version%%.*} -gt 2 || ${version#*.} -ge 8 ]] || why="nix $version is older than 2.8"
+  if [ -n "$why" ]; then skip "$1" "$why"; done_testing; fi
+  mkdir "$tmp/conf"
+  printf '%s\n' 'substituters =' 'build-users-group =' 'sandbox = false' \
+    'experimental-features = nix-command flakes' 'flake-registry =' > "$tmp/conf/nix.conf"
+  export NIX_CONF_DIR=$tmp/conf NIX_USER_CONF_FILES='' NIX_REMOTE=local
+}
+
 # ---- fleets and systems without Nix
 
 hash_of() { printf '%s' "$1" | sha256sum | tr -d 'a-f' | tr -cd '0-9' | head -c 32; }

@@ -19,19 +19,25 @@ exits "--version" 0
 told "--version tells name and number" "belay 0."
 
 # options_of FILE: the long options, and letters as "-f", that a --help or a page's section has
-options_of() { sed -nE 's/^ +(-([a-z]), )? *--([a-z-]+).*/\3 \2/p' "$1" | sed 's/ *$//' | sort; }
-# page_options COMMAND: the same from the manual, whose command sections are `.Ss COMMAND`
+options_of() { sed -nE 's/^ +(-([A-Za-z]), )? *--([a-z-]+).*/\3 \2/p' "$1" | sed 's/ *$//' | sort; }
+# page_options COMMAND: the same from the manual, whose command sections are `.Ss COMMAND`. They may refer to
+# sections of the page that list options of several commands.
 page_options() {
   awk -v section="$1" '
-    $1 == ".Ss" || $1 == ".Sh" { on = $1 == ".Ss" && $2 == section; next }
+    FNR == NR {
+      if ($1 == ".Ss" || $1 == ".Sh") inside = $1 == ".Ss" && $2 == section
+      if (inside && $1 == ".Sx") { sub(/^\.Sx /, ""); sub(/ \.$/, ""); shared[$0] = 1 }
+      next
+    }
+    $1 == ".Ss" || $1 == ".Sh" { title = $0; sub(/^\.S[sh] /, "", title); on = $1 == ".Ss" ? $2 == section : title in shared; next }
     on && $1 == ".It" && $2 == "Fl" {
       letter = ""; name = ""
       for (i = 3; i <= NF; i++) {
         if ($i ~ /^-[a-z-]+$/) name = substr($i, 2)
-        else if ($i ~ /^[a-z]$/ && $(i - 1) == "Fl") letter = $i
+        else if ($i ~ /^[A-Za-z]$/ && $(i - 1) == "Fl") letter = $i
       }
       print (letter == "" ? name : name " " letter)
-    }' "$page" | sort
+    }' "$page" "$page" | sort
 }
 cp /dev/null all.columns
 for c in "${commands[@]}"; do

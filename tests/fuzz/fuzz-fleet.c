@@ -61,10 +61,27 @@ static void select_by(const struct bl_fleet *fleet, const char *prefix, const ch
 		assert(s.n > 0 && s.n <= fleet->n);
 }
 
+/* What Nix answers in two parts: settings, and systems for a fleet that is there. */
+static void parse_parts(const char *text, size_t size)
+{
+	static const char settings[] = "{\"belayFleet\":1,\"nodes\":{\"a\":{\"host\":\"a\"}}}";
+	BL_AUTO(bl_fleet) alone = { 0 };
+	BL_AUTO(bl_fleet) fleet = { 0 };
+	struct bl_err err = { 0 };
+	if (bl_fleet_parse_settings(text, size, "fuzz", &alone, &err) < 0)
+		assert(alone.n == 0 && err.code == BL_E_INPUT);
+	assert(bl_fleet_parse_settings(settings, sizeof(settings) - 1, "", &fleet, &err) == 0);
+	if (bl_fleet_parse_systems(text, size, "fuzz", &fleet, &err) < 0)
+		assert(err.code == BL_E_INPUT && bl_starts_with(err.msg, "fuzz: "));
+	const char *path = fleet.nodes[0].out_path;
+	assert(!path || bl_starts_with(path, "/nix/store/"));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	BL_AUTO(bl_fleet) fleet = { 0 };
 	struct bl_err err = { 0 };
+	parse_parts((const char *)data, size);
 	if (bl_fleet_parse((const char *)data, size, "fuzz", &fleet, &err) < 0) {
 		assert(fleet.n == 0 && err.code == BL_E_INPUT);
 		assert(bl_starts_with(err.msg, "fuzz: ") && !strpbrk(err.msg, "\033\n"));

@@ -273,11 +273,11 @@ static void a_document_that_is_not_a_fleet_is_refused(void **state)
 		{ "{\"belayFleet\":1,\"nodes\":{\"a\":{" TOP "}}}",
 		  "f.json: node a: has no 'host'; " VERSIONS },
 		{ "{\"belayFleet\":1,\"nodes\":{\"a\":{" HOST "}}}",
-		  "f.json: node a: has no 'toplevel' with an 'path'; " VERSIONS },
+		  "f.json: node a: has no 'toplevel' with a 'path'; " VERSIONS },
 		{ "{\"belayFleet\":1,\"nodes\":{\"a\":{" HOST ",\"toplevel\":\"x\"}}}",
 		  "f.json: node a: 'toplevel' is \"x\"; it must be an object with drvPath and path" },
 		{ "{\"belayFleet\":1,\"nodes\":{\"a\":{" HOST ",\"toplevel\":{}}}}",
-		  "f.json: node a: has no 'toplevel' with an 'path'; " VERSIONS },
+		  "f.json: node a: has no 'toplevel' with a 'path'; " VERSIONS },
 		{ "{\"belayFleet\":1,\"nodes\":{\"a\":{" HOST "," TOP "},\"a\":{" HOST "," TOP
 		  "}}}",
 		  "f.json: line 1, column 158: not the JSON wanted: duplicate object key near '\"a\"'" },
@@ -912,6 +912,58 @@ static void one_host_makes_a_fleet(void **state)
 	assert_int_equal(err.code, BL_E_USAGE);
 }
 
+static const char settings[] =
+	"{\"belayFleet\":1,\"nodes\":{\"a\":{\"host\":\"a\"},\"b\":{\"host\":\"b\"}}}";
+#define SYSTEM_A                                                       \
+	"\"a\":{\"toplevel\":{\"drvPath\":null,\"path\":\"/nix/store/" \
+	"00000000000000000000000000000000-nixos-system-a\"},\"system\":\"x86_64-linux\"}"
+
+static void systems_come_after_the_settings(void **state)
+{
+	(void)state;
+	static const char systems[] = "{" SYSTEM_A "}";
+	BL_AUTO(bl_fleet) fleet = { 0 };
+	struct bl_err err = { 0 };
+	assert_works(bl_fleet_parse_settings(settings, strlen(settings), "f", &fleet, &err),
+		     &err);
+	assert_null(fleet.nodes[0].out_path);
+	assert_works(bl_fleet_parse_systems(systems, strlen(systems), "f", &fleet, &err), &err);
+	assert_string_equal(fleet.nodes[0].out_path,
+			    "/nix/store/00000000000000000000000000000000-nixos-system-a");
+	assert_string_equal(fleet.nodes[0].system, "x86_64-linux");
+	assert_null(fleet.nodes[0].drv_path);
+	assert_null(fleet.nodes[1].out_path);
+}
+
+static void systems_that_do_not_fit_are_refused(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text, *msg;
+	} cases[] = {
+		{ "[]", "f: is not an object with a system for a name" },
+		{ "{\"c\":{}}", "f: there is no node 'c'" },
+		{ "{\"a\":7}", "f: node a: is not an object" },
+		{ "{\"a\":{}}",
+		  "f: node a: has no 'toplevel' with a 'path'; this belay and the "
+		  "Nix library that wrote the file are of different versions" },
+		{ "{\"a\":{\"host\":\"x\"}}",
+		  "f: node a: unknown key 'host'; this belay and the "
+		  "Nix library that wrote the file are of different versions" },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		BL_AUTO(bl_fleet) fleet = { 0 };
+		struct bl_err err = { 0 };
+		assert_works(
+			bl_fleet_parse_settings(settings, strlen(settings), "f", &fleet, &err),
+			&err);
+		assert_fails(bl_fleet_parse_systems(cases[i].text, strlen(cases[i].text), "f",
+						    &fleet, &err),
+			     &err, BL_E_INPUT, cases[i].msg);
+		assert_null(fleet.nodes[0].out_path);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -942,6 +994,8 @@ int main(void)
 		cmocka_unit_test(a_fleet_has_ten_thousand_nodes_at_most),
 		cmocka_unit_test(a_document_has_sixteen_mebibytes_at_most),
 		cmocka_unit_test(one_host_makes_a_fleet),
+		cmocka_unit_test(systems_come_after_the_settings),
+		cmocka_unit_test(systems_that_do_not_fit_are_refused),
 	};
 	return cmocka_run_group_tests_name("fleet", tests, NULL, NULL);
 }

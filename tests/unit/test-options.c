@@ -170,6 +170,48 @@ static void mistakes_are_named(void **state)
 	}
 }
 
+static void options_for_nix_are_kept_with_their_values(void **state)
+{
+	(void)state;
+	static const struct bl_option nix_table[] = {
+		{ "show-trace", 0, BL_OPT_NIX, NULL, "t", offsetof(struct bl_args, nix), 0, 0 },
+		{ "option", 0, BL_OPT_NIX, "NAME VALUE", "o", offsetof(struct bl_args, nix), 0,
+		  0 },
+		{ "include", 'I', BL_OPT_NIX, "PATH", "i", offsetof(struct bl_args, nix), 0,
+		  0 },
+		{ NULL, 0, BL_OPT_FLAG, NULL, NULL, 0, 0, 0 },
+	};
+	static const struct {
+		const char *line, *nix, *msg;
+	} cases[] = {
+		{ "--show-trace", "--show-trace", NULL },
+		{ "--option cores 2 web1", "--option|cores|2", NULL },
+		{ "--option=cores 2", "--option|cores|2", NULL },
+		{ "--option --option --option --show-trace",
+		  "--option|--option|--option|--show-trace", NULL },
+		{ "-Inixpkgs=/x -I y", "--include|nixpkgs=/x|--include|y", NULL },
+		{ "--option cores", NULL, "--option wants a value: NAME VALUE" },
+		{ "--option", NULL, "--option wants a value: NAME VALUE" },
+		{ "--show-trace=1", NULL, "--show-trace takes no value" },
+	};
+	struct bl_command cmd = sample;
+	cmd.options = nix_table;
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		BL_AUTO(bl_args) args = { 0 };
+		BL_AUTO(bl_buf) text = { 0 };
+		struct bl_err err = { 0 };
+		int rc = parse(&cmd, cases[i].line, &args, &err);
+		if (cases[i].msg) {
+			assert_fails(rc, &err, BL_E_USAGE, cases[i].msg);
+			continue;
+		}
+		assert_works(rc, &err);
+		for (size_t k = 0; k < args.nix.n; k++)
+			bl_buf_printf(&text, "%s%s", k ? "|" : "", args.nix.items[k]);
+		assert_string_equal(bl_buf_str(&text), cases[i].nix);
+	}
+}
+
 static void a_command_without_words_takes_none(void **state)
 {
 	(void)state;
@@ -220,13 +262,17 @@ static void check_option(const struct bl_command *cmd, const struct bl_option *o
 		assert_non_null(o->arg);
 		assert_true(o->min < o->max);
 		break;
+	case BL_OPT_NIX:
+		size = sizeof(struct bl_strv);
+		break;
 	}
 	assert_true(o->offset + size <= sizeof(struct bl_args));
 	assert_true(o->help && *o->help);
 	for (const struct bl_option *other = cmd->options; other != o; other++) {
 		assert_string_not_equal(o->name, other->name);
 		assert_true(!o->letter || o->letter != other->letter);
-		assert_int_not_equal(o->offset, other->offset);
+		if (o->kind != BL_OPT_NIX)
+			assert_int_not_equal(o->offset, other->offset);
 	}
 }
 
@@ -271,6 +317,7 @@ int main(void)
 		cmocka_unit_test(a_value_stands_with_its_option_or_behind_it),
 		cmocka_unit_test(flags_and_words_come_in_any_order),
 		cmocka_unit_test(mistakes_are_named),
+		cmocka_unit_test(options_for_nix_are_kept_with_their_values),
 		cmocka_unit_test(a_command_without_words_takes_none),
 		cmocka_unit_test(help_is_made_of_the_table),
 		cmocka_unit_test(the_real_commands_tables_are_sound),
