@@ -4,6 +4,7 @@
 #include "agent/confirm.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/login.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -137,7 +138,7 @@ static void take_proof(struct bl_doorman *d, struct guest *g, const char *proof)
 	else if (bl_txn_key(&d->job->txn, key, &err) == 0)
 		rc = bl_proof_check(key, &g->challenge, proof, &err);
 	explicit_bzero(key, sizeof(key));
-	if (rc == 0)
+	if (rc == 0 && !d->job->plan.any_login)
 		rc = bl_session_fresh(g->pid, r->activated_boot_ns, &err);
 	/* one challenge, one try */
 	bl_kv_free(&g->challenge);

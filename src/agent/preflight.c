@@ -2,7 +2,6 @@
 #include "agent/preflight.h"
 
 #include "agent/bootfiles.h"
-#include "agent/confirm.h"
 #include "agent/coverage.h"
 #include "agent/rollback.h"
 #include "agent/snapshot.h"
@@ -12,6 +11,7 @@
 #include "agent/txn.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/login.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -406,7 +406,7 @@ static bool session(const struct bl_preflight *p)
 {
 	struct bl_err err = { 0 };
 	int64_t start = 0;
-	if (bl_session_start(getpid(), &start, &err) < 0)
+	if (!p->plan->local && bl_session_start(getpid(), &start, &err) < 0)
 		return say(p, "session", false, "reach the host through OpenSSH's sshd",
 			   err.msg);
 	bool ok = bl_sshd_answers(p->sshd);

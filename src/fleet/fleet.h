@@ -26,7 +26,7 @@ struct bl_node {
 	bool substitute_on_target;
 	struct bl_strv tags;
 	struct bl_strv ssh_options; /* each one the argument of an `ssh -o` */
-	struct bl_plan plan;
+	struct bl_plan plan; /* plan.local: the host is this machine, and no ssh leads there */
 };
 
 struct json_t;

@@ -17,7 +17,9 @@ int bl_read_strategy(const struct bl_field *f, const json_t *v, void *to, struct
 {
 	struct bl_plan *plan = bl_field_at(f, to);
 	const char *s = json_string_value(v);
-	if (!s || bl_strategy_parse(s, &plan->strategy, NULL) < 0)
+	/* a test is something to be asked for, not what a host is like */
+	if (!s || bl_strategy_parse(s, &plan->strategy, NULL) < 0 ||
+	    plan->strategy == BL_STRATEGY_TEST)
 		return bl_field_wrong(f, v, err);
 	return 0;
 }

@@ -8,7 +8,7 @@
 #define DAY_MS     86400000
 
 static const char *const strategies[BL_STRATEGY_NSTRATEGIES] = {
-	"auto", "live", "boot", "live+boot", "kexec", "unguarded-boot",
+	"auto", "live", "boot", "live+boot", "kexec", "unguarded-boot", "test",
 };
 static const char *const policies[BL_UNITS_NPOLICIES] = {
 	"new-failures",
@@ -171,6 +171,8 @@ void bl_plan_tell(const struct bl_plan *plan, struct bl_kv *out)
 {
 	bl_kv_set(out, "strategy", bl_strategy_name(plan->strategy));
 	bl_kv_set(out, "reboot_allowed", plan->reboot_allowed ? "1" : "0");
+	bl_kv_set(out, "local", plan->local ? "1" : "0");
+	bl_kv_set(out, "any_login", plan->any_login ? "1" : "0");
 	bl_kv_set_u64(out, "boot_ms", plan->boot_ms);
 	bl_kv_set(out, "rollback_reboot", rollback_reboots[plan->rollback_reboot]);
 	bl_kv_set(out, "units", bl_units_policy_name(plan->units));
@@ -256,6 +258,8 @@ int bl_plan_read(const struct bl_kv *kv, struct bl_plan *out, struct bl_err *err
 	if (bl_kv_get(kv, "boot_ms") && number(kv, "boot_ms", 0, DAY_MS, &p.boot_ms, err) < 0)
 		return -1;
 	p.reboot_allowed = bl_kv_bool(kv, "reboot_allowed");
+	p.local = bl_kv_bool(kv, "local");
+	p.any_login = bl_kv_bool(kv, "any_login");
 	bl_replace_str(&p.pre_activate, bl_kv_str(kv, "pre_activate"));
 	bl_replace_str(&p.post_rollback, bl_kv_str(kv, "post_rollback"));
 	BL_KV_FOREACH (kv, it)

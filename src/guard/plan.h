@@ -17,6 +17,7 @@ enum bl_strategy {
 	BL_STRATEGY_LIVE_BOOT, /* live with a provisional confirmation, then as boot */
 	BL_STRATEGY_KEXEC,     /* as boot, without firmware and loader */
 	BL_STRATEGY_UNGUARDED, /* NEW becomes the boot default unproven; nothing is activated */
+	BL_STRATEGY_TEST,      /* as live, but what boots stays as it is */
 	BL_STRATEGY_NSTRATEGIES,
 };
 
@@ -65,7 +66,9 @@ struct bl_check {
 struct bl_plan {
 	enum bl_strategy strategy;
 	bool reboot_allowed; /* for auto */
-	uint32_t boot_ms;    /* from the reboot until NEW answers */
+	bool local;     /* the deployer works on the host itself: no sshd need be above it */
+	bool any_login; /* no new login need confirm: whoever asked vouches for the way there */
+	uint32_t boot_ms; /* from the reboot until NEW answers */
 	enum bl_rollback_reboot rollback_reboot;
 	enum bl_units_policy units;
 	struct bl_strv ignore_units, listed_units;

@@ -228,12 +228,34 @@ static void on_fresh_gone(void *ctx, const char *what, const char *remedy BL_UNU
 	bl_way_try_failed(h, what);
 }
 
+/*
+ * On the host itself nothing that we can do shows that the host can be reached: whoever logs in
+ * anew confirms, by `belay confirm`, and we hear of it.
+ */
+static bool waits_for_a_login(struct bl_way *h)
+{
+	if (h->phase != BL_PH_CONFIRM || !h->work || h->d->spec->resume ||
+	    !h->node->plan.local || h->node->plan.any_login)
+		return false;
+	if (!h->login_told) {
+		bl_autofree char *text = bl_xprintf(
+			"log in to this host anew, from where you reach it, and run there: belay "
+			"confirm; without that it goes back in %u s",
+			h->node->success_timeout_s);
+		bl_way_note(h, text);
+	}
+	h->login_told = true;
+	return true;
+}
+
 void bl_way_try(struct bl_way *h)
 {
 	static const struct bl_session_events events = { .msg = on_fresh_msg,
 							 .gone = on_fresh_gone };
 	struct bl_err err = { 0 };
 	bool due = h->due_ns && bl_now_boot_ns() > h->due_ns;
+	if (waits_for_a_login(h))
+		return;
 	bl_session_drop(BL_STEAL(h->fresh));
 	bl_kv_free(&h->asked);
 	h->tries++;

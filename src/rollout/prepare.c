@@ -13,8 +13,10 @@ static bool runs_new(const struct bl_way *h)
 {
 	const char *want = h->node->out_path;
 	const char *boots = bl_kv_str(&h->facts, "boot_default");
-	return strcmp(bl_kv_str(&h->facts, "system"), want) == 0 &&
-	       strcmp(bl_kv_str(&h->facts, "profile"), want) == 0 &&
+	bool runs = strcmp(bl_kv_str(&h->facts, "system"), want) == 0;
+	if (h->node->plan.strategy == BL_STRATEGY_TEST)
+		return runs;
+	return runs && strcmp(bl_kv_str(&h->facts, "profile"), want) == 0 &&
 	       (!*boots || strcmp(boots, want) == 0) &&
 	       !*bl_kv_str(&h->facts, "loader_problem");
 }
@@ -129,6 +131,11 @@ void bl_way_copy(struct bl_way *h, bool with_agent)
 {
 	const char *paths[3] = { 0 };
 	size_t n = 0;
+	/* this machine's store is the host's */
+	if (h->node->plan.local) {
+		bl_way_apply(h, BL_CE_COPIED);
+		return;
+	}
 	if (!h->d->spec->preflight_only && !h->d->spec->taking_back)
 		paths[n++] = h->node->out_path;
 	if (with_agent)
@@ -261,7 +268,7 @@ void bl_way_preflight(struct bl_way *h)
 	bl_kv_set(&kv, "new", h->node->out_path);
 	bl_kv_set(&kv, "key", hex);
 	bl_kv_set(&kv, "proof", proof);
-	bl_kv_set(&kv, "force_drift", h->d->spec->force_drift ? "1" : "0");
+	bl_kv_set(&kv, "force_drift", bl_way_keeps_what_runs(h) ? "1" : "0");
 	bl_kv_set(&kv, "preflight_only", h->d->spec->preflight_only ? "1" : "0");
 	bl_plan_tell(&h->node->plan, &kv);
 	bl_session_send(h->work, BL_MSG_PREFLIGHT, &kv);

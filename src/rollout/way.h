@@ -48,6 +48,7 @@ struct bl_way {
 	unsigned tries;
 	unsigned reconnects; /* while it was ready and its wave had not begun */
 	bool held_told;      /* that it waits for the others of its wave */
+	bool login_told;     /* that somebody has to log in anew */
 	bool bound_told;     /* our start was answered */
 	bool foreign;        /* the transaction of that number is another deployment's */
 	bool refused;        /* sshd answered the last try with a no */
@@ -101,6 +102,7 @@ void bl_way_preflight(struct bl_way *h);
 
 /* follow.c */
 /* How long the host waits for its confirmation. */
+bool bl_way_keeps_what_runs(const struct bl_way *h);
 uint64_t bl_way_window_ms(const struct bl_way *h);
 /* From now on the others of an atomic wave wait for it @ms, and what it would have alone. */
 void bl_way_set_limit(struct bl_way *h, uint64_t ms);

@@ -2,9 +2,9 @@
 /* Files of /proc and the output of an activation, which users of the host have a hand in. */
 #include "agent/activation.h"
 #include "agent/ask.h"
-#include "agent/confirm.h"
 #include "agent/coverage.h"
 #include "agent/snapshot.h"
+#include "base/login.h"
 
 #include <assert.h>
 #include <string.h>

@@ -9,6 +9,7 @@
 #include "agent/confirm.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/login.h"
 #include "base/str.h"
 
 /* Behind the name: state, parent, and so on up to the start time, field 22; then some more. */

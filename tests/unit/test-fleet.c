@@ -599,7 +599,7 @@ static void a_plan_too_long_for_one_message_is_refused(void **state)
 	struct bl_err err = { 0 };
 	assert_int_equal(parse(text, &fleet, &err), -1);
 	assert_non_null(
-		strstr(err.msg, "are too long for one message to the host: 27 entries"));
+		strstr(err.msg, "are too long for one message to the host: 29 entries"));
 }
 
 static void a_host_that_ssh_or_a_shell_could_misread_is_refused(void **state)

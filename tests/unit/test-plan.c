@@ -71,7 +71,7 @@ static void nothing_said_is_the_default_plan(void **state)
 	assert_int_equal(p.strategy, BL_STRATEGY_AUTO);
 	assert_int_equal(p.units, BL_UNITS_NEW_FAILURES);
 	assert_int_equal(p.boot_ms, 300000);
-	assert_false(p.reboot_allowed);
+	assert_false(p.reboot_allowed || p.local || p.any_login);
 	assert_int_equal(p.rollback_reboot, BL_RB_REBOOT_AUTO);
 	assert_string_equal(p.pre_activate, "");
 	assert_string_equal(p.post_rollback, "");
@@ -83,6 +83,8 @@ static void fill(struct bl_plan *p)
 	bl_plan_init(p);
 	p->strategy = BL_STRATEGY_LIVE_BOOT;
 	p->reboot_allowed = true;
+	p->local = true;
+	p->any_login = true;
 	p->rollback_reboot = BL_RB_REBOOT_NEVER;
 	p->boot_ms = 1234;
 	p->units = BL_UNITS_LISTED;
@@ -118,7 +120,7 @@ static void a_plan_comes_back_from_its_keys(void **state)
 	assert_works(bl_kv_decode(bl_buf_str(&text), text.len, &back, &err), &err);
 	assert_works(bl_plan_read(&back, &q, &err), &err);
 	assert_int_equal(q.strategy, BL_STRATEGY_LIVE_BOOT);
-	assert_true(q.reboot_allowed);
+	assert_true(q.reboot_allowed && q.local && q.any_login);
 	assert_int_equal(q.rollback_reboot, BL_RB_REBOOT_NEVER);
 	assert_int_equal(q.boot_ms, 1234);
 	assert_int_equal(q.units, BL_UNITS_LISTED);
