@@ -129,7 +129,7 @@ void bl_way_copy(struct bl_way *h, bool with_agent)
 {
 	const char *paths[3] = { 0 };
 	size_t n = 0;
-	if (!h->d->spec->preflight_only && !h->d->spec->taking_back)
+	if (!h->d->spec->preflight_only && !h->d->spec->taking_back && !h->node->built_there)
 		paths[n++] = h->node->out_path;
 	if (with_agent)
 		paths[n++] = h->d->spec->agent;
