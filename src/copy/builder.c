@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "copy/builder.h"
 
+#include "base/clock.h"
 #include "copy/copy.h"
 #include "host/ssh.h"
 #include "nix/build.h"
@@ -13,6 +14,7 @@
 
 #define TICK_MS     100
 #define CONNECT_S   8
+#define READY_MS    60000 /* until its shell, and sudo, have let us in */
 #define LINE_LIMIT  (512UL * 1024)
 #define SAID_MAX    4096
 #define NOISE_LINES 1000
@@ -55,6 +57,7 @@ struct bl_building {
 	struct bl_proc *work;    /* Nix here: copying, or building */
 	char *control;
 	bool elevated;
+	int64_t begun_ns;
 	struct bl_buf out, err; /* lines that are not whole yet */
 	struct bl_buf said;     /* what is no JSON, the last of it */
 	size_t noise;
@@ -152,10 +155,13 @@ static void on_err(void *ctx, const char *data, size_t len)
 	}
 }
 
-/* Nix has ended: the builds of whose end it did not tell. */
-static void end_progress(struct bl_building *g)
+/*
+ * Nix has ended: the builds of whose end it did not tell were built, unless it stopped them
+ * because of another that failed.
+ */
+static void end_progress(struct bl_building *g, int status)
 {
-	for (;;) {
+	while (status == 0 || g->all->spec->keep_going) {
 		BL_AUTO(bl_progress_news) news = { 0 };
 		bl_progress_end(&g->b->progress, &news);
 		if (news.kind == BL_PROGRESS_NOTHING)
@@ -196,7 +202,7 @@ static void on_built_here(void *ctx, int status, const char *tail BL_UNUSED)
 	struct bl_building *g = ctx;
 	struct bl_err err = { 0 };
 	g->work = NULL;
-	end_progress(g);
+	end_progress(g, status);
 	BL_AUTO(bl_strv) outs = { 0 };
 	for (size_t i = 0; i < g->b->n; i++)
 		bl_strv_add(&outs, g->b->items[i].out);
@@ -290,7 +296,7 @@ static void on_fetched(void *ctx, int status, const char *tail BL_UNUSED)
 static void fetch(struct bl_building *g, int status)
 {
 	BL_AUTO(bl_strv) outs = { 0 };
-	end_progress(g);
+	end_progress(g, status);
 	mark_there(g, status != 0);
 	for (size_t i = 0; i < g->b->n; i++)
 		if (g->b->items[i].there && !g->b->items[i].stays)
@@ -366,6 +372,7 @@ static void begin(struct runner *all, struct bl_builder *b)
 	struct bl_building *g = bl_xcalloc(1, sizeof(*g));
 	g->all = all;
 	g->b = b;
+	g->begun_ns = bl_now_boot_ns();
 	b->run = g;
 	all->running++;
 	if (b->host)
@@ -386,6 +393,13 @@ static void begin_more(struct runner *all)
 static void on_tick(uv_timer_t *timer)
 {
 	struct runner *all = timer->data;
+	int64_t late = bl_now_boot_ns() - READY_MS * BL_NS_PER_MS;
+	for (size_t i = 0; i < all->begun; i++) {
+		struct bl_building *g = all->spec->builders[i].run;
+		if (g->b->host && g->step == CONNECT && g->begun_ns < late)
+			give_up(g, bl_xstrdup("connect: its shell does not answer"),
+				bl_xstrdup("try it by hand: ssh with the same name and user"));
+	}
 	all->spec->tick(all->spec->ctx);
 }
 

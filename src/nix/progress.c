@@ -205,14 +205,17 @@ static void result(struct bl_progress *p, const json_t *line)
 
 /* ---- messages */
 
-/* The first derivation that @text names. */
+/* The one derivation that @text is about; NULL: none, or what became of several. */
 static char *drv_in(const char *text)
 {
-	const char *end = strstr(text, ".drv");
-	const char *at = end;
+	static const char end[] = ".drv";
+	const char *found = strstr(text, end);
+	const char *at = found;
 	while (at && at > text && !strchr("' \"\n", at[-1]))
 		at--;
-	return end ? bl_xstrndup(at, (size_t)(end - at) + strlen(".drv")) : NULL;
+	if (!found || bl_starts_with(text, "build of "))
+		return NULL;
+	return bl_xstrndup(at, (size_t)(found - at) + sizeof(end) - 1);
 }
 
 /* What Nix may append to an error: the log, the command for it, what was to come out. */
@@ -270,14 +273,6 @@ static struct bl_build *take_build(struct bl_progress *p, const char *drv)
 	return NULL;
 }
 
-static bool is_known(const struct bl_progress *p, const char *drv)
-{
-	for (size_t i = 0; i < p->n_failed; i++)
-		if (is_of(p->failed[i], drv))
-			return true;
-	return false;
-}
-
 static void fail_build(struct bl_progress *p, struct bl_build *b, const char *reason,
 		       struct bl_progress_news *out)
 {
@@ -306,7 +301,7 @@ static void message(struct bl_progress *p, const json_t *line, struct bl_progres
 			return;
 		}
 		/* the same again, or what follows from it */
-		if (drv && (is_known(p, drv) || p->n_failed > 0))
+		if (p->n_failed > 0 && strstr(text, ".drv"))
 			return;
 	}
 	/* an option of ours that makes no difference to people */

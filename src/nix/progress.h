@@ -67,8 +67,8 @@ struct bl_progress_counts {
 void bl_progress_line(struct bl_progress *p, const char *line, size_t len,
 		      struct bl_progress_news *out);
 /*
- * After the last line: one build a call of whose end Nix gave no account, as built; then
- * nothing.
+ * After the last line of a Nix that did not stop at a failure: one build a call of whose end
+ * it gave no account, as built; then nothing.
  */
 void bl_progress_end(struct bl_progress *p, struct bl_progress_news *out);
 void bl_progress_free(struct bl_progress *p);

@@ -89,8 +89,12 @@ static void a_failure_is_told_once_with_the_end_of_its_log(void **state)
 		LINE("4", "7"),   LINE("4", "8"),     LINE("4", "9"),    LINE("4", "10"),
 		LINE("4", "11"),  LINE("4", "last"),  COUNTS("2", "0,1,0,1"), FAILED(DEP),
 		STOP("4"),        STOP("2"),          FAILED(DEP),       FOLLOWS(SYSTEM),
+		BUILDING("5", SYSTEM),
+		/* of several it is about none */
+		"@nix {\"action\":\"msg\",\"level\":0,\"msg\":\"error: build of '" SYSTEM
+		"', '" DEP "' failed\"}",
 	};
-	assert_heard(&p, lines, ".b.............x....");
+	assert_heard(&p, lines, ".b.............x....b.");
 	assert_int_equal(p.n_failed, 1);
 	const struct bl_build *b = p.failed[0];
 	assert_string_equal(b->drv, DEP);
