@@ -69,16 +69,24 @@ static size_t builder_for(struct work *w, const struct bl_node *host)
 	return w->n++;
 }
 
+/* What is no derivation is fetched, which this machine does. */
+static const struct bl_node *place_of(const struct bl_node *node,
+				      const struct bl_node *build_host)
+{
+	if (!node->drv_path)
+		return NULL;
+	if (build_host)
+		return build_host;
+	return node->build_on_target ? node : NULL;
+}
+
 static void distribute(struct work *w, const struct bl_node *build_host)
 {
 	const struct bl_selection *sel = w->spec->sel;
 	w->places = bl_xcalloc(sel->n + 1, sizeof(*w->places));
 	for (size_t i = 0; i < sel->n; i++) {
 		const struct bl_node *node = sel->nodes[i];
-		const struct bl_node *host = !node->drv_path ? NULL
-					     : build_host    ? build_host
-					     : node->build_on_target ? node
-								     : NULL;
+		const struct bl_node *host = place_of(node, build_host);
 		size_t k = builder_for(w, host);
 		struct bl_builder *b = &w->builders[k];
 		b->items = bl_xrealloc(b->items, b->n + 1, sizeof(*b->items));
@@ -128,7 +136,9 @@ static void tell_build(const struct work *w, const struct bl_builder *b,
 	bl_autofree char *next = broken ? log_command(b, build->drv) : NULL;
 	put_log(build, &log);
 	const struct bl_ui_build told = {
-		.state = begins ? "running" : broken ? "failed" : "done",
+		.state = begins   ? "running"
+			 : broken ? "failed"
+				  : "done",
 		.name = name,
 		.derivation = build->drv,
 		.host = host_of(b),
@@ -149,8 +159,8 @@ static void on_news(void *ctx, const struct bl_builder *b, const struct bl_progr
 		return;
 	}
 	const char *host = host_of(b);
-	bl_autofree char *line = bl_xprintf("build%s%s: %s", host ? " on " : "",
-					    host ? host : "", news->text);
+	bl_autofree char *line =
+		bl_xprintf("build%s%s: %s", host ? " on " : "", host ? host : "", news->text);
 	bl_ui_output(w->ui, NULL, "build", line);
 }
 
@@ -205,21 +215,21 @@ static void add_missing(struct work *w, size_t i)
 {
 	const struct bl_builder *b = &w->builders[w->places[i].builder];
 	struct bl_built *out = w->out;
-	const struct bl_node *node = w->spec->sel->nodes[i];
+	struct bl_not_built m = { .node = w->spec->sel->nodes[i] };
 	const struct bl_build *cause = b->problem ? NULL : why(b, item_of(w, i)->drv);
-	bl_autofree char *name = cause ? bl_progress_name(cause->drv) : NULL;
+	if (b->problem) {
+		m.reason = bl_xprintf("build on %s: %s", b->host ? host_of(b) : "this machine",
+				      b->problem);
+		m.next = bl_xstrdup(b->remedy);
+	} else if (cause) {
+		bl_autofree char *name = bl_progress_name(cause->drv);
+		m.reason = bl_xprintf("%s failed: %s", name, cause->reason);
+		m.next = log_command(b, cause->drv);
+	} else {
+		m.reason = bl_xstrdup("Nix could not build it");
+	}
 	out->missing = bl_xrealloc(out->missing, out->n_missing + 1, sizeof(*out->missing));
-	out->missing[out->n_missing++] = (struct bl_not_built){
-		.node = node,
-		.reason = b->problem ? b->host ? bl_xprintf("build on %s: %s", host_of(b),
-							    b->problem)
-					       : bl_xstrdup(b->problem)
-			  : cause    ? bl_xprintf("%s failed: %s", name, cause->reason)
-				     : bl_xstrdup("Nix could not build it"),
-		.next = b->problem ? bl_xstrdup(b->remedy ? b->remedy : "")
-			: cause	   ? log_command(b, cause->drv)
-				   : NULL,
-	};
+	out->missing[out->n_missing++] = m;
 }
 
 /* Without what is missing, which is told. */
@@ -264,9 +274,9 @@ static int fail(const struct work *w, struct bl_err *err)
 	for (size_t i = 0; i < w->n; i++) {
 		const struct bl_builder *b = &w->builders[i];
 		if (b->problem)
-			return bl_err_set(err, BL_E_FAILED, "build%s%s: %s; %s",
-					  b->host ? " on " : "", b->host ? host_of(b) : "",
-					  b->problem, b->remedy);
+			return bl_err_set(err, BL_E_FAILED, "build on %s: %s; %s",
+					  b->host ? host_of(b) : "this machine", b->problem,
+					  b->remedy);
 	}
 	put_failed(w, &names);
 	if (names.len == 0)

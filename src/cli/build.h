@@ -15,7 +15,8 @@ struct bl_build_spec {
 	struct bl_fleet *fleet;   /* of the selection; nodes are marked built_there */
 	struct bl_selection *sel; /* with keep_going, what was not built is taken out of it */
 	const char *roots;        /* a folder for garbage roots, made where it is missing */
-	/* "[user@]name", or a node's name: built there, whatever the nodes say; NULL: they do */
+	/* "[user@]name", or a node's name: built there, whatever the nodes say; NULL: they do
+	 */
 	const char *build_host;
 	bool keep_going;  /* the systems that can be built are enough */
 	bool keep_result; /* links result-NODE in the current folder, which are roots */
@@ -27,7 +28,7 @@ struct bl_build_spec {
 struct bl_not_built {
 	const struct bl_node *node;
 	char *reason; /* in one line */
-	char *next;   /* a command, or NULL */
+	char *next;   /* what to do, or NULL */
 };
 
 struct bl_built {

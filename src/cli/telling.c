@@ -245,8 +245,8 @@ void bl_telling_not_built(struct bl_telling *t, const char *run, const struct bl
 		.next = m->next,
 	};
 	t->told = bl_xrealloc(t->told, t->n_told + 1, sizeof(*t->told));
-	t->told[t->n_told++] = (struct told){ .name = bl_xstrdup(m->node->name),
-					      .outcome = BL_OUT_FAILED };
+	t->told[t->n_told++] =
+		(struct told){ .name = bl_xstrdup(m->node->name), .outcome = BL_OUT_FAILED };
 	bl_ui_result(t->ui, m->node->name, &out);
 	complain(bl_history_host_begin(t->history, run, m->node->name, m->node->host,
 				       m->node->out_path, &err),

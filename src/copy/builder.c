@@ -170,8 +170,8 @@ static void end_progress(struct bl_building *g, int status)
 	}
 }
 
-static int start_here(struct bl_building *g, const struct bl_strv *argv,
-		      const char *const *env, void (*on_exit)(void *, int, const char *))
+static int start_here(struct bl_building *g, const struct bl_strv *argv, const char *const *env,
+		      void (*on_exit)(void *, int, const char *))
 {
 	struct bl_err err = { 0 };
 	const struct bl_proc_spec spec = {
@@ -237,9 +237,12 @@ static void copy(struct bl_building *g, const char *direction, const struct bl_s
 	bl_autofree char *options = bl_ssh_nix_options(g->control);
 	bl_autofree char *env = bl_xprintf("NIX_SSHOPTS=%s", options);
 	const char *const env_add[] = { env, NULL };
-	static const char *const head[] = { "nix",         "--extra-experimental-features",
-					    "nix-command", "copy",
-					    "--log-format", "internal-json",
+	static const char *const head[] = { "nix",
+					    "--extra-experimental-features",
+					    "nix-command",
+					    "copy",
+					    "--log-format",
+					    "internal-json",
 					    "--no-check-sigs" };
 	for (size_t i = 0; i < BL_COUNT(head); i++)
 		bl_strv_add(&argv, head[i]);

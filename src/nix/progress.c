@@ -221,8 +221,8 @@ static char *drv_in(const char *text)
 /* What Nix may append to an error: the log, the command for it, what was to come out. */
 static bool is_appended(const char *line)
 {
-	static const char *const begins[] = { "last ", "Last ", "Output paths:",
-					      "For full logs" };
+	static const char *const begins[] = { "last ", "Last ",
+					      "Output paths:", "For full logs" };
 	line += strspn(line, " ");
 	for (size_t i = 0; i < BL_COUNT(begins); i++)
 		if (bl_starts_with(line, begins[i]))

@@ -5,8 +5,8 @@
  * in, the model stays small and the next line is read like the first; a line that is none of
  * Nix's is news as text.
  *
- * Source: Nix 2.8 to 2.31 and Lix, libutil/logging.{hh,cc} (ActivityType, ResultType, JSONLogger)
- * and libmain/progress-bar.cc, whose way of counting is the one here.
+ * Source: libutil/logging.{hh,cc} (ActivityType, ResultType, JSONLogger) of Nix 2.8 to 2.31 and
+ * of Lix; libmain/progress-bar.cc, whose way of counting is the one here.
  */
 #ifndef BELAY_NIX_PROGRESS_H
 #define BELAY_NIX_PROGRESS_H
@@ -15,7 +15,7 @@
 
 #define BL_PROGRESS_LOG_LINES 10
 #define BL_PROGRESS_ACTIVE    256 /* activities at once that are counted */
-#define BL_PROGRESS_ENDED     16  /* builds that have ended and may still turn out to have failed */
+#define BL_PROGRESS_ENDED     16  /* builds that have ended, and may turn out to have failed */
 #define BL_PROGRESS_FAILED    64  /* failed builds that are remembered */
 
 /* A derivation that is or was built. */
@@ -47,7 +47,8 @@ enum bl_progress_kind {
 	BL_PROGRESS_BUILDING,
 	BL_PROGRESS_BUILT,
 	BL_PROGRESS_BROKEN,
-	BL_PROGRESS_TEXT, /* for people: a warning or error that is about no build, or no JSON */
+	BL_PROGRESS_TEXT, /* for people: a warning or error that is about no build, or no JSON
+			   */
 };
 
 struct bl_progress_news {

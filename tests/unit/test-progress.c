@@ -13,7 +13,7 @@
 /* As Nix 2.8 says them. */
 #define BUILDS "@nix {\"action\":\"start\",\"id\":2,\"level\":0,\"text\":\"\",\"type\":104}"
 #define COPIES "@nix {\"action\":\"start\",\"id\":3,\"level\":0,\"text\":\"\",\"type\":103}"
-#define BUILDING(id, drv)                                                        \
+#define BUILDING(id, drv)                                                         \
 	"@nix {\"action\":\"start\",\"fields\":[\"" drv "\",\"\",1,1],\"id\":" id \
 	",\"level\":3,\"text\":\"building '" drv "'\",\"type\":105}"
 #define LINE(id, text) \
@@ -21,19 +21,20 @@
 #define COUNTS(id, four) \
 	"@nix {\"action\":\"result\",\"fields\":[" four "],\"id\":" id ",\"type\":105}"
 #define STOP(id) "@nix {\"action\":\"stop\",\"id\":" id "}"
-#define FAILED(drv)                                                                           \
-	"@nix {\"action\":\"msg\",\"column\":null,\"file\":null,\"level\":0,\"line\":null,"    \
-	"\"msg\":\"\\u001b[31;1merror:\\u001b[0m builder for '\\u001b[35;1m" drv               \
-	"\\u001b[0m' failed with exit code 3\",\"raw_msg\":\"builder for '\\u001b[35;1m" drv   \
-	"\\u001b[0m' failed with exit code 3\"}"
-#define FOLLOWS(drv)                                                                       \
+#define FAILED(drv)                                                                          \
 	"@nix {\"action\":\"msg\",\"column\":null,\"file\":null,\"level\":0,\"line\":null,"  \
-	"\"msg\":\"\\u001b[31;1merror:\\u001b[0m \\u001b[35;1m1\\u001b[0m dependencies of "  \
-	"derivation '\\u001b[35;1m" drv "\\u001b[0m' failed to build\",\"raw_msg\":\""       \
-	"\\u001b[35;1m1\\u001b[0m dependencies of derivation '\\u001b[35;1m" drv             \
+	"\"msg\":\"\\u001b[31;1merror:\\u001b[0m builder for '\\u001b[35;1m" drv             \
+	"\\u001b[0m' failed with exit code 3\",\"raw_msg\":\"builder for '\\u001b[35;1m" drv \
+	"\\u001b[0m' failed with exit code 3\"}"
+#define FOLLOWS(drv)                                                                        \
+	"@nix {\"action\":\"msg\",\"column\":null,\"file\":null,\"level\":0,\"line\":null," \
+	"\"msg\":\"\\u001b[31;1merror:\\u001b[0m \\u001b[35;1m1\\u001b[0m dependencies of " \
+	"derivation '\\u001b[35;1m" drv "\\u001b[0m' failed to build\",\"raw_msg\":\""      \
+	"\\u001b[35;1m1\\u001b[0m dependencies of derivation '\\u001b[35;1m" drv            \
 	"\\u001b[0m' failed to build\"}"
 
-/* What each line is news of, one letter a line: "." nothing, "b"egun, "d"one, "x" failed, "t". */
+/* What each line is news of, one letter a line: "." nothing, "b"egun, "d"one, "x" failed, "t".
+ */
 static char *hear(struct bl_progress *p, const char *const *lines, size_t n)
 {
 	static const char letters[] = { [BL_PROGRESS_NOTHING] = '.',
@@ -50,10 +51,10 @@ static char *hear(struct bl_progress *p, const char *const *lines, size_t n)
 	return bl_buf_steal(&heard);
 }
 
-#define assert_heard(p, lines, want)                                         \
-	do {                                                                 \
-		bl_autofree char *heard_ = hear(p, lines, BL_COUNT(lines));   \
-		assert_string_equal(heard_, want);                           \
+#define assert_heard(p, lines, want)                                        \
+	do {                                                                \
+		bl_autofree char *heard_ = hear(p, lines, BL_COUNT(lines)); \
+		assert_string_equal(heard_, want);                          \
 	} while (0)
 
 static void assert_status(const struct bl_progress *p, const char *want)
@@ -67,8 +68,11 @@ static void a_build_begins_and_ends(void **state)
 {
 	(void)state;
 	BL_AUTO(bl_progress) p = { 0 };
-	static const char *const begin[] = { BUILDS, COPIES, COUNTS("2", "0,3,0,0"),
-					     BUILDING("4", DEP), COUNTS("2", "0,3,1,0"),
+	static const char *const begin[] = { BUILDS,
+					     COPIES,
+					     COUNTS("2", "0,3,0,0"),
+					     BUILDING("4", DEP),
+					     COUNTS("2", "0,3,1,0"),
 					     LINE("4", "hello") };
 	static const char *const end[] = { COUNTS("2", "1,3,0,0"), STOP("4") };
 	assert_status(&p, "");
@@ -84,11 +88,26 @@ static void a_failure_is_told_once_with_the_end_of_its_log(void **state)
 	(void)state;
 	BL_AUTO(bl_progress) p = { 0 };
 	static const char *const lines[] = {
-		BUILDS,           BUILDING("4", DEP), LINE("4", "one"),  LINE("4", "two"),
-		LINE("4", "3"),   LINE("4", "4"),     LINE("4", "5"),    LINE("4", "6"),
-		LINE("4", "7"),   LINE("4", "8"),     LINE("4", "9"),    LINE("4", "10"),
-		LINE("4", "11"),  LINE("4", "last"),  COUNTS("2", "0,1,0,1"), FAILED(DEP),
-		STOP("4"),        STOP("2"),          FAILED(DEP),       FOLLOWS(SYSTEM),
+		BUILDS,
+		BUILDING("4", DEP),
+		LINE("4", "one"),
+		LINE("4", "two"),
+		LINE("4", "3"),
+		LINE("4", "4"),
+		LINE("4", "5"),
+		LINE("4", "6"),
+		LINE("4", "7"),
+		LINE("4", "8"),
+		LINE("4", "9"),
+		LINE("4", "10"),
+		LINE("4", "11"),
+		LINE("4", "last"),
+		COUNTS("2", "0,1,0,1"),
+		FAILED(DEP),
+		STOP("4"),
+		STOP("2"),
+		FAILED(DEP),
+		FOLLOWS(SYSTEM),
 		BUILDING("5", SYSTEM),
 		/* of several it is about none */
 		"@nix {\"action\":\"msg\",\"level\":0,\"msg\":\"error: build of '" SYSTEM
@@ -110,8 +129,10 @@ static void a_failure_that_is_told_after_its_end_is_no_success_before(void **sta
 	(void)state;
 	BL_AUTO(bl_progress) p = { 0 };
 	static const char *const lines[] = {
-		BUILDS,  BUILDING("4", SYSTEM), LINE("4", "bad"), COUNTS("2", "0,0,0,1"),
-		STOP("4"), STOP("2"),           FAILED(SYSTEM),
+		BUILDS,           BUILDING("4", SYSTEM),
+		LINE("4", "bad"), COUNTS("2", "0,0,0,1"),
+		STOP("4"),        STOP("2"),
+		FAILED(SYSTEM),
 	};
 	assert_heard(&p, lines, ".b....x");
 	assert_string_equal(p.failed[0]->log[0], "bad");
@@ -126,8 +147,13 @@ static void a_good_build_beside_a_failing_one_is_built_in_the_end(void **state)
 	(void)state;
 	BL_AUTO(bl_progress) p = { 0 };
 	static const char *const lines[] = {
-		BUILDS,      BUILDING("4", DEP), BUILDING("5", SYSTEM), COUNTS("2", "0,2,1,1"),
-		FAILED(DEP), STOP("4"),          STOP("5"),
+		BUILDS,
+		BUILDING("4", DEP),
+		BUILDING("5", SYSTEM),
+		COUNTS("2", "0,2,1,1"),
+		FAILED(DEP),
+		STOP("4"),
+		STOP("5"),
 	};
 	assert_heard(&p, lines, ".bb.x..");
 	BL_AUTO(bl_progress_news) news = { 0 };
@@ -171,8 +197,8 @@ static void several_models_are_told_as_one(void **state)
 	BL_AUTO(bl_progress) b = { 0 };
 	static const char *const one[] = { BUILDS, COUNTS("2", "1,4,0,0"), BUILDING("4", DEP),
 					   BUILDING("5", DEP) };
-	static const char *const two[] = { BUILDS, COUNTS("2", "0,2,0,0"), BUILDING("4", SYSTEM),
-					   BUILDING("5", DEP) };
+	static const char *const two[] = { BUILDS, COUNTS("2", "0,2,0,0"),
+					   BUILDING("4", SYSTEM), BUILDING("5", DEP) };
 	const struct bl_progress *both[] = { &a, &b };
 	BL_AUTO(bl_buf) is = { 0 };
 	assert_heard(&a, one, "..bb");
@@ -249,9 +275,10 @@ static void memory_is_bounded(void **state)
 		bl_autofree char *begin = bl_xprintf(
 			"@nix {\"action\":\"start\",\"id\":%u,\"type\":105,\"fields\":[\"%s\",\"\"]}",
 			i, drv);
-		bl_autofree char *bad = bl_xprintf("@nix {\"action\":\"msg\",\"level\":0,\"msg\":"
-						   "\"builder for '%s' failed\"}",
-						   drv);
+		bl_autofree char *bad =
+			bl_xprintf("@nix {\"action\":\"msg\",\"level\":0,\"msg\":"
+				   "\"builder for '%s' failed\"}",
+				   drv);
 		bl_autofree char *stop = bl_xprintf("@nix {\"action\":\"stop\",\"id\":%u}", i);
 		const char *const lines[] = { begin, i % 2 ? bad : "", i % 3 ? stop : "" };
 		bl_autofree char *heard = hear(&p, lines, BL_COUNT(lines));
