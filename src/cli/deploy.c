@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* `belay deploy`: evaluate, build, then everything that the drive does. */
+#include "cli/build.h"
 #include "cli/takeback.h"
 #include "cli/telling.h"
 
-#include "base/file.h"
 #include "host/roads.h"
-#include "nix/nix.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 /* For asking ssh about the ways to the hosts: a few milliseconds each, and one that hangs. */
 #define ROADS_MS          10000
@@ -24,6 +21,12 @@ static const struct bl_option options[] = {
 	  offsetof(struct bl_args, parallel), 1, 1000 },
 	{ "keep-going", 'k', BL_OPT_FLAG, NULL, "one host's failure does not stop the others",
 	  offsetof(struct bl_args, keep_going), 0, 0 },
+	{ "build-host", 0, BL_OPT_STRING, "HOST",
+	  "build the systems there, and bring them here", offsetof(struct bl_args, build_host),
+	  0, 0 },
+	{ "keep-result", 0, BL_OPT_FLAG, NULL,
+	  "leave links result-NODE, which keep the systems",
+	  offsetof(struct bl_args, keep_result), 0, 0 },
 	{ "canary", 0, BL_OPT_STRING, "N|HOSTS",
 	  "a wave before all others: so many, or a selection", offsetof(struct bl_args, canary),
 	  0, 0 },
@@ -48,60 +51,11 @@ static const struct bl_option options[] = {
 	BL_COMMON_OPTIONS,
 };
 
-/* A toplevel that is none is found here, before any host is asked. */
-static int looks_like_system(const struct bl_node *node, struct bl_err *err)
-{
-	static const char *const parts[] = { "activate", "bin/switch-to-configuration", "init",
-					     "nixos-version" };
-	for (size_t i = 0; i < BL_COUNT(parts); i++) {
-		bl_autofree char *path = bl_xprintf("%s/%s", node->out_path, parts[i]);
-		if (access(path, F_OK) < 0)
-			return bl_err_set(
-				err, BL_E_USAGE,
-				"node %s: %s is not a NixOS system: it has no %s; set `toplevel` to "
-				"config.system.build.toplevel",
-				node->name, node->out_path, parts[i]);
-	}
-	return 0;
-}
-
-/* Whether every system is given as a path that is in the store. */
-static bool all_there(const struct bl_selection *sel)
-{
-	for (size_t i = 0; i < sel->n; i++)
-		if (sel->nodes[i]->drv_path || access(sel->nodes[i]->out_path, F_OK) < 0)
-			return false;
-	return true;
-}
-
-static int build(const struct bl_selection *sel, const char *roots, bool keep_going,
-		 pid_t *out_rooting, struct bl_err *err)
-{
-	BL_AUTO(bl_strv) paths = { 0 };
-	for (size_t i = 0; i < sel->n; i++)
-		bl_strv_add(&paths, sel->nodes[i]->drv_path ? sel->nodes[i]->drv_path
-							    : sel->nodes[i]->out_path);
-	if (bl_mkdirs(roots, 0700, err) < 0)
-		return -1;
-	/* with nothing to build, the roots are made while the hosts are being reached */
-	if (all_there(sel)) {
-		if (bl_nix_root((const char *const *)paths.items, roots, out_rooting, err) < 0)
-			return -1;
-	} else if (bl_nix_realise((const char *const *)paths.items, roots, keep_going, err) <
-		   0) {
-		return bl_err_wrap(err, "build");
-	}
-	for (size_t i = 0; i < sel->n; i++)
-		if (looks_like_system(sel->nodes[i], err) < 0)
-			return -1;
-	return 0;
-}
-
 /* What there is to be known of a deployment before its hosts are driven. */
 struct deployment {
 	const struct bl_args *args;
-	const struct bl_fleet *fleet;
-	const struct bl_selection *sel;
+	struct bl_fleet *fleet;
+	struct bl_selection *sel;
 	struct bl_history *history;
 	const char *run, *source;
 	const char *agent;
@@ -208,15 +162,11 @@ static int drive(struct deployment *d, struct bl_telling *t, struct bl_err *err)
 	return bl_take_back(&back, t, d->history, err);
 }
 
-/* Nix names them root, root-2, root-3, ...: they hold the systems only while the run needs
- * them. */
-static void drop_roots(const char *roots, size_t n)
+static void tell_not_built(const struct deployment *d, struct bl_telling *t,
+			   const struct bl_built *built)
 {
-	for (size_t i = 1; i <= n; i++) {
-		bl_autofree char *link = i == 1 ? bl_xprintf("%s/root", roots)
-						: bl_xprintf("%s/root-%zu", roots, i);
-		unlink(link);
-	}
+	for (size_t i = 0; i < built->n_missing; i++)
+		bl_telling_not_built(t, d->run, &built->missing[i]);
 }
 
 /* Everything between a run's begin and its end. */
@@ -227,18 +177,32 @@ static int deploy(struct deployment *d, struct bl_err *err)
 	if (bl_history_dir(&dir, err) < 0)
 		return -1;
 	bl_autofree char *roots = bl_xprintf("%s/runs/%s", dir, d->run);
+	const struct bl_build_spec build = {
+		.fleet = d->fleet,
+		.sel = d->sel,
+		.roots = roots,
+		.build_host = d->args->build_host,
+		.keep_going = d->args->keep_going,
+		.keep_result = d->args->keep_result,
+		.parallel = d->args->parallel,
+		.mode = bl_cmd_ui_mode(d->args),
+	};
+	struct bl_built built = { 0 };
 	struct bl_telling *t = NULL;
 	int code = -1;
-	pid_t rooting = -1;
-	if (build(d->sel, roots, d->args->keep_going, &rooting, err) == 0 &&
+	if (bl_cmd_build(&build, &built, err) == 0 &&
 	    bl_cmd_agent_for(d->sel, &agent, err) == 0) {
 		d->agent = agent;
 		t = bl_telling_new(d->args, d->history);
-		code = drive(d, t, err) < 0 ? -1 : bl_telling_exit_code(t);
+		code = drive(d, t, err);
+		tell_not_built(d, t, &built);
+		code = code < 0 ? -1 : bl_telling_exit_code(t);
 	}
-	if (rooting > 0)
-		waitpid(rooting, NULL, 0);
-	drop_roots(roots, d->sel->n);
+	if (code < 0 && built.interrupted) {
+		bl_cmd_fail(err);
+		code = BL_EXIT_INTERRUPTED;
+	}
+	bl_built_end(&built);
 	bl_telling_end(t, code < 0 ? BL_EXIT_FAILED : code);
 	return code;
 }

@@ -138,6 +138,7 @@ void bl_args_free(struct bl_args *args)
 	free(args->canary);
 	free(args->batch);
 	free(args->on_failure);
+	free(args->build_host);
 	bl_strv_free(&args->on);
 	bl_strv_free(&args->nix);
 	*args = (struct bl_args){ 0 };

@@ -17,6 +17,8 @@ struct bl_args {
 	bool json;
 	bool help;
 	bool keep_going;
+	char *build_host;
+	bool keep_result;
 	char *canary;
 	char *batch;
 	uint64_t soak; /* BL_NOT_GIVEN: not given */

@@ -235,6 +235,27 @@ int bl_telling_drive(struct bl_telling *t, const char *run, const struct bl_driv
 	return rc;
 }
 
+void bl_telling_not_built(struct bl_telling *t, const char *run, const struct bl_not_built *m)
+{
+	struct bl_err err = { 0 };
+	const struct bl_ui_result out = {
+		.outcome = bl_outcome_name(BL_OUT_FAILED),
+		.headline = "Not built! Nothing was changed",
+		.reason = m->reason,
+		.next = m->next,
+	};
+	t->told = bl_xrealloc(t->told, t->n_told + 1, sizeof(*t->told));
+	t->told[t->n_told++] =
+		(struct told){ .name = bl_xstrdup(m->node->name), .outcome = BL_OUT_FAILED };
+	bl_ui_result(t->ui, m->node->name, &out);
+	complain(bl_history_host_begin(t->history, run, m->node->name, m->node->host,
+				       m->node->out_path, &err),
+		 &err);
+	complain(bl_history_host_end(t->history, run, m->node->name, out.outcome, m->reason,
+				     &err),
+		 &err);
+}
+
 void bl_telling_remark(struct bl_telling *t, const char *text)
 {
 	bl_ui_note(t->ui, NULL, text);

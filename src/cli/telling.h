@@ -3,6 +3,7 @@
 #ifndef BELAY_CLI_TELLING_H
 #define BELAY_CLI_TELLING_H
 
+#include "cli/build.h"
 #include "cli/cmd.h"
 #include "rollout/drive.h"
 
@@ -20,6 +21,8 @@ struct bl_telling *bl_telling_new(const struct bl_args *args, struct bl_history 
  */
 int bl_telling_drive(struct bl_telling *t, const char *run, const struct bl_drive_spec *hosts,
 		     struct bl_drive_report *out, struct bl_err *err) BL_MUST_CHECK;
+/* After driving the others: a node that was left out of run @run, and so has failed in it. */
+void bl_telling_not_built(struct bl_telling *t, const char *run, const struct bl_not_built *m);
 /* A remark about the run. */
 void bl_telling_remark(struct bl_telling *t, const char *text);
 /* How host @name ended, and the system that it ran before; NULL when it was not started. */

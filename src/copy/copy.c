@@ -26,35 +26,37 @@ static void on_err(void *ctx, const char *data, size_t len)
 		bl_buf_clear(&c->lines);
 }
 
+void bl_copy_explain(const char *said, int status, char **out_what, char **out_remedy)
+{
+	bl_ssh_explain(said, status, out_what, out_remedy);
+	if (strstr(said, "lacks a"))
+		bl_replace_str(
+			out_remedy,
+			"deploy as root or with sudo, sign the paths, or list the user in "
+			"trusted-users on the host");
+}
+
 static void on_exit_(void *ctx, int status, const char *err_tail)
 {
 	struct bl_copy *c = ctx;
 	bl_autofree char *what = NULL;
 	bl_autofree char *remedy = NULL;
 	if (status != 0)
-		bl_ssh_explain(err_tail, status, &what, &remedy);
-	if (what && strstr(err_tail, "lacks a")) {
-		bl_replace_str(
-			&remedy,
-			"deploy as root or with sudo, sign the paths, or list the user in "
-			"trusted-users on the host");
-	}
+		bl_copy_explain(err_tail, status, &what, &remedy);
 	c->spec.done(c->spec.ctx, what, remedy);
 	bl_buf_free(&c->lines);
 	free(c);
 }
 
-/* A URL whose host is a name for people: the way there is the control socket. `localhost`
- * without a user would not be ssh for Nix, hence the user. */
-static char *make_url(const struct bl_copy_spec *spec)
+char *bl_copy_url(const struct bl_node *node, bool elevated)
 {
 	BL_AUTO(bl_buf) url = { 0 };
-	bl_buf_printf(&url, "ssh://root@%s", spec->node->name);
-	if (!spec->elevated)
+	bl_buf_printf(&url, "ssh://root@%s", node->name);
+	if (!elevated)
 		return bl_buf_steal(&url);
 	bl_buf_puts(&url, "?remote-program=");
-	for (size_t i = 0; i < spec->node->elevate.n; i++)
-		bl_buf_printf(&url, "%s%%20", spec->node->elevate.items[i]);
+	for (size_t i = 0; i < node->elevate.n; i++)
+		bl_buf_printf(&url, "%s%%20", node->elevate.items[i]);
 	bl_buf_puts(&url, "nix-store");
 	return bl_buf_steal(&url);
 }
@@ -63,7 +65,7 @@ int bl_copy_start(uv_loop_t *loop, const struct bl_copy_spec *spec, struct bl_co
 		  struct bl_err *err)
 {
 	BL_AUTO(bl_strv) argv = { 0 };
-	bl_autofree char *url = make_url(spec);
+	bl_autofree char *url = bl_copy_url(spec->node, spec->elevated);
 	bl_autofree char *options = bl_ssh_nix_options(spec->control);
 	bl_autofree char *env = bl_xprintf("NIX_SSHOPTS=%s", options);
 	const char *const env_add[] = { env, NULL };

@@ -24,6 +24,8 @@ struct bl_node {
 	uint32_t switch_timeout_s;  /* how long the activation may take */
 	struct bl_strv elevate;     /* how another user than root becomes root: "sudo" "-n" */
 	bool substitute_on_target;
+	bool build_on_target; /* its system is built on the host itself */
+	bool built_there;     /* it was: the host has out_path, and this machine need not */
 	struct bl_strv tags;
 	struct bl_strv ssh_options; /* each one the argument of an `ssh -o` */
 	struct bl_plan plan; /* plan.local: the host is this machine, and no ssh leads there */

@@ -16,18 +16,8 @@ static const char *last_of(const char *text, const char *what)
 	return found;
 }
 
-char *bl_nix_complaint(const char *stderr_text)
+char *bl_nix_one_line(const char *at)
 {
-	static const char ours[] = "error: belay: ";
-	const char *at = last_of(stderr_text, ours);
-	if (at) {
-		at += sizeof(ours) - 1;
-		return bl_xstrndup(at, strcspn(at, "\n"));
-	}
-	at = last_of(stderr_text, "error: ");
-	at = at ? at + strlen("error: ") : stderr_text;
-	/* several lines with an excerpt of the file: in one line it still names file and place
-	 */
 	BL_AUTO(bl_buf) b = { 0 };
 	bool blank = false;
 	for (; *at && b.len < 400; at++) {
@@ -49,6 +39,21 @@ char *bl_nix_complaint(const char *stderr_text)
 	return bl_buf_steal(&b);
 }
 
+char *bl_nix_complaint(const char *stderr_text)
+{
+	static const char ours[] = "error: belay: ";
+	const char *at = last_of(stderr_text, ours);
+	if (at) {
+		at += sizeof(ours) - 1;
+		return bl_xstrndup(at, strcspn(at, "\n"));
+	}
+	at = last_of(stderr_text, "error: ");
+	at = at ? at + strlen("error: ") : stderr_text;
+	/* several lines with an excerpt of the file: in one line it still names file and place
+	 */
+	return bl_nix_one_line(at);
+}
+
 int bl_nix_output(const char *const *argv, char **out_text, size_t *out_len, struct bl_err *err)
 {
 	const struct bl_child_spec spec = { .argv = argv,
@@ -64,49 +69,6 @@ int bl_nix_output(const char *const *argv, char **out_text, size_t *out_len, str
 	if (out_len)
 		*out_len = r.out.len;
 	*out_text = bl_buf_steal(&r.out);
-	return 0;
-}
-
-static void realise_argv(const char *const *paths, const char *roots_dir, bool keep_going,
-			 struct bl_strv *argv)
-{
-	bl_strv_add(argv, "nix-store");
-	bl_strv_add(argv, "--realise");
-	if (keep_going)
-		bl_strv_add(argv, "--keep-going");
-	bl_strv_add(argv, "--add-root");
-	bl_strv_addf(argv, "%s/root", roots_dir);
-	bl_strv_add(argv, "--indirect");
-	for (size_t i = 0; paths[i]; i++)
-		bl_strv_add(argv, paths[i]);
-}
-
-int bl_nix_realise(const char *const *paths, const char *roots_dir, bool keep_going,
-		   struct bl_err *err)
-{
-	BL_AUTO(bl_strv) argv = { 0 };
-	realise_argv(paths, roots_dir, keep_going, &argv);
-	const struct bl_child_spec spec = {
-		.argv = (const char *const *)argv.items,
-		.out_max = 1024UL * 1024,
-		.err_mode = BL_CHILD_ERR_INHERIT,
-	};
-	BL_AUTO(bl_child_result) r = { 0 };
-	if (bl_child_run(&spec, &r, err) < 0)
-		return bl_err_wrap(err, "Nix is needed on this machine");
-	if (r.status != 0)
-		return bl_err_set(err, BL_E_FAILED, "nix-store --realise ended with status %d",
-				  r.status);
-	return 0;
-}
-
-int bl_nix_root(const char *const *paths, const char *roots_dir, pid_t *out, struct bl_err *err)
-{
-	BL_AUTO(bl_strv) argv = { 0 };
-	realise_argv(paths, roots_dir, false, &argv);
-	if (bl_child_spawn((const char *const *)argv.items, NULL, -1, -1, -1, NULL, NULL, out,
-			   err) < 0)
-		return bl_err_wrap(err, "Nix is needed on this machine");
 	return 0;
 }
 

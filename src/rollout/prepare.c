@@ -136,7 +136,7 @@ void bl_way_copy(struct bl_way *h, bool with_agent)
 		bl_way_apply(h, BL_CE_COPIED);
 		return;
 	}
-	if (!h->d->spec->preflight_only && !h->d->spec->taking_back)
+	if (!h->d->spec->preflight_only && !h->d->spec->taking_back && !h->node->built_there)
 		paths[n++] = h->node->out_path;
 	if (with_agent)
 		paths[n++] = h->d->spec->agent;

@@ -141,7 +141,8 @@ static void do_action(struct bl_way *h, enum bl_course_action action)
 static const char *line_of(const struct bl_way *h, enum bl_course_action action)
 {
 	bool back = h->d->spec->taking_back;
-	if (action == BL_CA_COPY_BOTH || (action == BL_CA_COPY && !back))
+	if (action == BL_CA_COPY_BOTH ||
+	    (action == BL_CA_COPY && !back && !h->node->built_there))
 		return "Copying closure to host..";
 	if (action == BL_CA_START)
 		return back ? "Taking it back to its previous system.."

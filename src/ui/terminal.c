@@ -377,7 +377,7 @@ static void read_size(struct bl_terminal *t)
 }
 
 bool bl_terminal_draw(struct bl_terminal *t, struct bl_row *const *rows, size_t n,
-		      const char *above, int64_t now_ns, bool now)
+		      const char *above, const char *status, int64_t now_ns, bool now)
 {
 	if (!now && t->drawn_ns && now_ns - t->drawn_ns < FRAME_NS)
 		return false;
@@ -385,6 +385,10 @@ bool bl_terminal_draw(struct bl_terminal *t, struct bl_row *const *rows, size_t 
 	read_size(t);
 	BL_AUTO(bl_buf) picture = { 0 };
 	bl_picture_render(rows, n, &t->look, now_ns, &picture);
+	if (*status) {
+		bl_text_fit(&picture, status, t->look.width - 1, t->look.utf8);
+		bl_buf_putc(&picture, '\n');
+	}
 	t->drawn_ns = now_ns;
 	if (!*above && t->look.width == width_before &&
 	    strcmp(bl_buf_str(&picture), bl_buf_str(&t->shown)) == 0)

@@ -78,10 +78,11 @@ void bl_terminal_init(struct bl_terminal *t, int fd);
 void bl_terminal_free(struct bl_terminal *t);
 /*
  * Draws at most ten times a second unless @now is set; @above (lines, may be "") is printed
- * over the picture. False: it was too early, nothing was written.
+ * over the picture, @status (clean, may be "") is its last line. False: it was too early,
+ * nothing was written.
  */
 bool bl_terminal_draw(struct bl_terminal *t, struct bl_row *const *rows, size_t n,
-		      const char *above, int64_t now_ns, bool now);
+		      const char *above, const char *status, int64_t now_ns, bool now);
 
 /*
  * Writes all of @text. A reader that is gone is no failure: a deployment goes on without

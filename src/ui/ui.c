@@ -31,6 +31,7 @@ struct bl_ui {
 	void *by_name; /* tsearch(3) over the rows */
 	struct bl_terminal terminal;
 	struct bl_buf above; /* lines that go over the picture with the next frame */
+	char *status;        /* the line under it, harmless, or NULL */
 };
 
 struct bl_ui *bl_ui_new(enum bl_ui_mode mode, int out_fd, int err_fd)
@@ -45,7 +46,7 @@ struct bl_ui *bl_ui_new(enum bl_ui_mode mode, int out_fd, int err_fd)
 static void draw(struct bl_ui *ui, bool now)
 {
 	if (bl_terminal_draw(&ui->terminal, ui->rows, ui->n, bl_buf_str(&ui->above),
-			     bl_now_boot_ns(), now))
+			     ui->status ? ui->status : "", bl_now_boot_ns(), now))
 		bl_buf_clear(&ui->above);
 }
 
@@ -80,6 +81,7 @@ void bl_ui_free(struct bl_ui *ui)
 	}
 	free(ui->rows);
 	free(ui->run);
+	free(ui->status);
 	bl_terminal_free(&ui->terminal);
 	bl_buf_free(&ui->above);
 	free(ui);
@@ -380,6 +382,22 @@ static void tell_result(const struct bl_ui *ui, const char *host, const struct b
 	end_event(ui, &b);
 }
 
+static void tell_build(const struct bl_ui *ui, const struct bl_ui_build *build)
+{
+	BL_AUTO(bl_buf) b = { 0 };
+	begin_event(ui, &b, "build", build->host);
+	put_member(&b, "state", build->state);
+	put_member(&b, "name", build->name);
+	put_member(&b, "derivation", build->derivation);
+	bl_buf_printf(&b, ",\"number\":%" PRIu64 ",\"of\":%" PRIu64, build->number, build->of);
+	if (build->reason) {
+		put_member(&b, "reason", build->reason);
+		put_member(&b, "log", build->log);
+		put_member(&b, "next", build->next);
+	}
+	end_event(ui, &b);
+}
+
 static void tell_summary(const struct bl_ui *ui, int exit_code)
 {
 	BL_AUTO(bl_buf) b = { 0 };
@@ -555,6 +573,50 @@ void bl_ui_result(struct bl_ui *ui, const char *host, const struct bl_ui_result 
 	} else {
 		draw(ui, false);
 	}
+}
+
+/* "build on web1: building linux-6.6 (3 of 10)"; what failed stands over its log. */
+static void put_build(struct bl_buf *out, const struct bl_ui_build *build)
+{
+	BL_AUTO(bl_buf) line = { 0 };
+	bl_buf_printf(&line, "build%s%s: ", build->host ? " on " : "",
+		      build->host ? build->host : "");
+	if (build->reason) {
+		bl_buf_printf(&line, "%s failed: %s", build->name, build->reason);
+	} else {
+		bl_buf_printf(&line, "%s %s",
+			      strcmp(build->state, "running") == 0 ? "building" : "built",
+			      build->name);
+		if (build->of > 0)
+			bl_buf_printf(&line, " (%" PRIu64 " of %" PRIu64 ")", build->number,
+				      build->of);
+	}
+	put_line(out, NULL, "", bl_buf_str(&line), line.len);
+	put_field(out, NULL, "log", build->log);
+	put_field(out, NULL, "next", build->next);
+}
+
+void bl_ui_build(struct bl_ui *ui, const struct bl_ui_build *build)
+{
+	if (ui->mode == BL_UI_JSON) {
+		tell_build(ui, build);
+		return;
+	}
+	/* what goes well is in the status */
+	if (ui->mode == BL_UI_TERMINAL && !build->reason)
+		return;
+	put_build(&ui->above, build);
+	flush(ui);
+	if (ui->mode == BL_UI_TERMINAL)
+		draw(ui, true);
+}
+
+void bl_ui_status(struct bl_ui *ui, const char *text)
+{
+	if (ui->mode != BL_UI_TERMINAL || (!ui->status && !*text))
+		return;
+	set_clean(&ui->status, text);
+	draw(ui, !*text);
 }
 
 void bl_ui_tick(struct bl_ui *ui)

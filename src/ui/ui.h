@@ -25,6 +25,17 @@ struct bl_ui_result {
 	size_t wave;          /* from 1; 0: there are none */
 };
 
+/* A derivation that is built. */
+struct bl_ui_build {
+	const char *state; /* "running", "done" or "failed" */
+	const char *name;  /* "linux-6.6" */
+	const char *derivation;
+	const char *host;    /* the node that builds it; NULL: this machine */
+	uint64_t number, of; /* the how manieth of how many as far as is known; of 0: not */
+	/* of a failed one, else NULL: why, the last lines of its log or "", a command */
+	const char *reason, *log, *next;
+};
+
 /*
  * @host is NULL for what is about the whole run (evaluating, building); such lines are allowed
  * before bl_ui_begin(). A host that was not given to bl_ui_begin() joins at the end. Text may
@@ -57,6 +68,10 @@ void bl_ui_note(struct bl_ui *ui, const char *host, const char *text);
 /* One thing that was looked at on @host; @level "ok", "warning" or "failed". */
 void bl_ui_item(struct bl_ui *ui, const char *host, const char *level, const char *name,
 		const char *text, const char *remedy);
+/* A build begins or ends. On a terminal only failures are told: the status has the rest. */
+void bl_ui_build(struct bl_ui *ui, const struct bl_ui_build *build);
+/* One line under the picture that is rewritten, on a terminal alone; "" takes it away. */
+void bl_ui_status(struct bl_ui *ui, const char *text);
 /* The end of @host (never NULL). */
 void bl_ui_result(struct bl_ui *ui, const char *host, const struct bl_ui_result *r);
 /* Call every 100 to 250 ms: a terminal shows seconds running. */

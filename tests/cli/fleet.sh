@@ -139,8 +139,8 @@ mk() { # NAME SCRIPT: a derivation as Nix text
 echo "{ nodes.web1 = { host = \"web1\"; toplevel = $(mk broken 'exit 7'); }; }" > fleet.nix
 run deploy
 exits "a system that does not build: status 1" 1
-says "a system that does not build: says so" "belay: build: nix-store --realise ended with status"
-says "a system that does not build: Nix names it" "builder for" "broken.drv"
+says "a system that does not build: says so" "belay: build: broken failed"
+says "a system that does not build: why" "build: broken failed: builder for '/nix/store/" "broken.drv' failed with exit code 7"
 echo "{ nodes.web1 = { host = \"web1\"; toplevel = $(mk hello 'mkdir \$out'); }; }" > fleet.nix
 run deploy
 exits "a derivation that is no system: status 2" 2
