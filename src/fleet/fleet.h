@@ -24,6 +24,7 @@ struct bl_node {
 	uint32_t switch_timeout_s;  /* how long the activation may take */
 	struct bl_strv elevate;     /* how another user than root becomes root: "sudo" "-n" */
 	bool substitute_on_target;
+	bool build_on_target;
 	struct bl_strv tags;
 	struct bl_strv ssh_options; /* each one the argument of an `ssh -o` */
 	struct bl_plan plan;
@@ -37,6 +38,7 @@ struct bl_fleet {
 	struct bl_rollout_settings rollout;
 	struct json_t
 		*document; /* what it was parsed from; systems that came later are in it */
+	struct bl_strv notes; /* for the user: what of his fleet is not honoured, a line each */
 };
 
 /*
