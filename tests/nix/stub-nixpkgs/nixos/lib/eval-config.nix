@@ -10,6 +10,7 @@ let
     options.users.users = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
     options.programs.ssh.knownHosts = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
     options.system.build = lib.mkOption { type = lib.types.attrsOf lib.types.anything; };
+    options.system.extraDependencies = lib.mkOption { type = lib.types.listOf lib.types.anything; default = [ ]; };
     options.system.stateVersion = lib.mkOption { type = lib.types.str; default = "24.05"; };
     config.system.build.toplevel = derivation {
       name = "nixos-system-${config.networking.hostName}";
@@ -17,6 +18,7 @@ let
       builder = "/bin/sh";
       args = [ "-c" "echo \"$made\" > $out" ];
       made = builtins.toJSON (removeAttrs config [ "system" "_module" ]);
+      inherit (config.system) extraDependencies;
     };
   };
 in
