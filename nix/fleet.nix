@@ -22,10 +22,17 @@ let
 
   fail = message: throw "belay: ${message}";
 
-  # " (file:line)" of an attribute, or "" where Nix does not know it.
+  # " (file:line)" of an attribute, or "" where Nix does not know it. Not of what a reader beside this file has made,
+  # and not of what stands in no file: Nix 2.8 gives the whole text instead of its name.
   at = name: set:
-    let pos = unsafeGetAttrPos name set;
-    in if pos == null then "" else " (${toString pos.file}:${toString pos.line})";
+    let
+      pos = unsafeGetAttrPos name set;
+      start = n: substring 0 n (toString pos.file);
+      own = unsafeGetAttrPos "own" { own = 1; };
+      beside = if own == null then "" else dirOf own.file + "/";
+    in
+    if pos == null || start 1 != "/" || beside != "" && start (stringLength beside) == beside then ""
+    else " (${toString pos.file}:${toString pos.line})";
 
   shorten = text: if stringLength text > 60 then substring 0 57 text + "..." else text;
 
