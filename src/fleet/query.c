@@ -22,6 +22,8 @@ static const struct {
 	/* REF#belay alone would find a package of that name first */
 	{ "belay.belayFleet", NULL },
 	{ "belay", "" },
+	{ "colmenaHive", "readers/colmena.nix" },
+	{ "deploy", "readers/deploy-rs.nix" },
 	{ "nixosConfigurations", "readers/nixos.nix" },
 };
 
