@@ -7,6 +7,8 @@ let
     freeformType = lib.types.attrsOf lib.types.anything;
     options.networking.hostName = lib.mkOption { type = lib.types.str; default = "nixos"; };
     options.nixpkgs.system = lib.mkOption { type = lib.types.str; default = if system == null then "x86_64-linux" else system; };
+    options.nixpkgs.overlays = lib.mkOption { type = lib.types.listOf lib.types.anything; default = [ ]; };
+    options.nixpkgs.config = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
     options.users.users = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
     options.programs.ssh.knownHosts = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
     options.system.build = lib.mkOption { type = lib.types.attrsOf lib.types.anything; };
@@ -17,7 +19,7 @@ let
       inherit (config.nixpkgs) system;
       builder = "/bin/sh";
       args = [ "-c" "echo \"$made\" > $out" ];
-      made = builtins.toJSON (removeAttrs config [ "system" "_module" ]);
+      made = builtins.toJSON (removeAttrs config [ "system" "deployment" "_module" ]);
       inherit (config.system) extraDependencies;
     };
   };
