@@ -14,7 +14,7 @@
 fleet:
 let
   inherit (builtins)
-    addErrorContext all attrNames attrValues concatMap concatStringsSep elem elemAt filter foldl' genList getContext
+    addErrorContext all attrNames concatStringsSep elem elemAt filter foldl' genList getContext
     head isAttrs isBool isFunction isInt isList isPath isString length listToAttrs map mapAttrs match replaceStrings sort
     split stringLength substring tail toJSON toString typeOf unsafeDiscardStringContext unsafeGetAttrPos;
 
@@ -80,6 +80,11 @@ let
   listOf = ok: v: isList v && all ok v;
   # No control characters: these words become arguments and are shown on a terminal.
   isWord = matches "[^[:cntrl:]]+";
+
+  # No more notes than a reader takes, or anybody reads.
+  cut = most: notes:
+    if length notes <= most then notes
+    else genList (elemAt notes) (most - 1) ++ [ "and ${toString (length notes - most + 1)} more" ];
 
   bool = default: { inherit default; ok = isBool; want = "true or false"; };
   seconds = default: {
@@ -154,6 +159,11 @@ let
       ok = isPlainSet;
       read = readUnits;
       want = "a set { policy = ...; ignore = [ ... ]; listed = [ ... ]; }";
+    };
+    notes = {
+      default = [ ];
+      ok = listOf isWord;
+      want = "a list of strings of one line each";
     };
     preActivate = script;
     postRollback = script;
@@ -489,13 +499,13 @@ let
         enable = values.enable && values.host != null;
         host = if values.host == null then name else values.host;
         sshOptions = values.sshOptions ++ map (a: a.option) (filter (a: a ? option) arguments);
+        notes = cut 256 (values.notes
+          ++ map (a: "the ssh argument ${toJSON a.other}: not supported, ignored") (filter (a: a ? other) arguments));
       }) // {
         # Not called outPath: Nix prints a set with that name as the bare path.
         toplevel = { inherit (evaluated) drvPath path; };
         inherit (evaluated) system;
       };
-      notes = map (a: "${here}: the ssh argument ${toJSON a.other}: not supported, ignored")
-        (filter (a: a ? other) arguments);
       inherit (evaluated) built;
     };
 
@@ -521,17 +531,10 @@ let
 
   checked = mapAttrs checkNode nodes;
 
-  # No more of them than a reader takes, or anybody reads.
   notes =
-    let
-      given = top.notes or [ ];
-      every = given ++ concatMap (node: node.notes) (attrValues checked);
-      most = 1000;
-    in
-    if !listOf isWord given then
-      fail "fleet: 'notes' is ${describe given}; it must be a list of strings of one line each${at "notes" top}"
-    else if length every <= most then every
-    else genList (elemAt every) (most - 1) ++ [ "and ${toString (length every - most + 1)} more" ];
+    let given = top.notes or [ ]; in
+    if listOf isWord given then cut 1000 given
+    else fail "fleet: 'notes' is ${describe given}; it must be ${options.notes.want}${at "notes" top}";
 in
 {
   data = {

@@ -34,20 +34,17 @@ let
   read = name: system:
     let
       d = deploymentOf name // system.config.deployment;
-      note = condition: text: if condition then [ "node ${name}: deployment.${text}: not supported, ignored" ] else [ ];
+      note = condition: text: if condition then [ "deployment.${text}: not supported, ignored" ] else [ ];
       user = if d.targetUser == null then "" else "${d.targetUser}@";
       port = if d.targetPort == null then [ ] else [ "-p" (toString d.targetPort) ];
     in
     {
-      node = {
-        toplevel = system.config.system.build.toplevel;
-        host = if d.targetHost == null then null else user + d.targetHost;
-        # colmena has them in this order, and ssh takes the first.
-        sshArguments = d.sshOptions ++ port;
-        tags = filter isTag d.tags;
-        buildOn = if d.buildOnTarget then "target" else "deployer";
-      } // (if d.privilegeEscalationCommand == escalation then { } else { inherit (d) privilegeEscalationCommand; });
-
+      toplevel = system.config.system.build.toplevel;
+      host = if d.targetHost == null then null else user + d.targetHost;
+      # colmena has them in this order, and ssh takes the first.
+      sshArguments = d.sshOptions ++ port;
+      tags = filter isTag d.tags;
+      buildOn = if d.buildOnTarget then "target" else "deployer";
       notes = concatLists [
         (note (d.keys != { }) "keys (${concatStringsSep ", " (attrNames d.keys)})")
         (note (!d.replaceUnknownProfiles) "replaceUnknownProfiles = false")
@@ -55,15 +52,13 @@ let
         (concatLists (map (tag: note (!isTag tag) "tags: ${toJSON tag}") d.tags))
         (concatLists (map (other: note (!elem other (attrNames (deploymentOf name))) other) (attrNames d)))
       ];
-    };
+    } // (if d.privilegeEscalationCommand == escalation then { } else { inherit (d) privilegeEscalationCommand; });
 
-  all = mapAttrs read nodes;
   meta = hive.metaConfig or { };
   metaNote = condition: text: if condition then [ "meta.${text}: not supported, ignored" ] else [ ];
 in
 {
-  nodes = mapAttrs (_: result: result.node) all;
+  nodes = mapAttrs read nodes;
   notes = metaNote (meta.machinesFile or null != null) "machinesFile"
-    ++ metaNote (!(meta.allowApplyAll or true)) "allowApplyAll = false"
-    ++ concatLists (map (name: all.${name}.notes) (attrNames all));
+    ++ metaNote (!(meta.allowApplyAll or true)) "allowApplyAll = false";
 }

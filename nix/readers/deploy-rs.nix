@@ -10,7 +10,7 @@ deploy:
 let
   inherit (builtins)
     all attrNames concatLists concatMap elem filter fromJSON getContext head isAttrs isString length listToAttrs map
-    match split stringLength substring toJSON unsafeDiscardStringContext;
+    mapAttrs match removeAttrs split stringLength substring toJSON unsafeDiscardStringContext;
 
   fail = message: throw "belay: ${message}";
 
@@ -58,11 +58,16 @@ let
 
   # ---- a node
 
-  readNode = name: node:
+  # Why a node is none of belay's; null if it is one. Asking for the platform evaluates no system.
+  reason = node:
+    let path = node.profiles.system.path or null; in
+    if !(node ? profiles.system) then "has no profile 'system'"
+    else if isAttrs path && match ".*-darwin" (path.system or "") != null then "profiles.system is for macOS"
+    else null;
+
+  read = name: node:
     let
-      here = "node ${name}";
-      profiles = node.profiles or { };
-      profile = profiles.system;
+      profile = node.profiles.system;
       levels = [ profile node deploy ];
       setting = option:
         let given = filter (value: value != null) (map (set: set.${option} or null) levels);
@@ -79,53 +84,42 @@ let
       sudo = filter (word: isString word && word != "") (split " +" (setting "sudo"));
       isPlain = sudo != [ ] && all (word: match "[A-Za-z0-9_./=+:@-]+" word != null) sudo;
 
-      # Asking for the platform evaluates no system.
-      forDarwin = isAttrs profile.path && match ".*-darwin" (profile.path.system or "") != null;
-      note = condition: what: if condition then [ (ignored "${here}: ${what}") ] else [ ];
-      unknownHere = unknown "${here}: " (everywhere ++ ofNodes) node
-        ++ concatMap (other: note (other != "system") "profiles.${other}") (attrNames profiles);
-      read = {
-        node = {
-          toplevel = systemOf "${here}: profiles.system" profile.path;
-          host = (if sshUser == null then "" else "${sshUser}@")
-            + (node.hostname or (fail "${here}: has no 'hostname', which deploy-rs needs"));
-          sshArguments = concatMap (set: set.sshOpts or [ ]) levels;
-          buildOn = if setting "remoteBuild" == true then "target" else "deployer";
-        }
-        // renamed {
-          confirmTimeout = "successTimeout";
-          activationTimeout = "switchTimeout";
-          fastConnection = "hasFastConnection";
-        }
-        // (if elem (setting "sudo") [ null "sudo -u" ] || !isPlain then { }
-        else { privilegeEscalationCommand = sudo ++ [ "root" ]; });
-
-        notes = concatLists [
-          unknownHere
-          (unknown "${here}: profiles.system." (everywhere ++ ofProfiles) profile)
-          (note (!elem user [ null "root" ]) "user = ${toJSON user}")
-          (note (setting "sudo" != null && !isPlain) "sudo = ${toJSON (setting "sudo")}")
-          (note (setting "interactiveSudo" == true) "interactiveSudo")
-          (note (setting "autoRollback" == false) "autoRollback = false")
-          (note (setting "magicRollback" == false) "magicRollback = false")
-          (note (setting "tempPath" != null) "tempPath")
-          (note (!elem (node.profilesOrder or [ ]) [ [ ] [ "system" ] ]) "profilesOrder")
-          (note (!elem (profile.profilePath or null) [ null "/nix/var/nix/profiles/system" ]) "profilePath")
-        ];
-      };
-      leftOut = why: { node = null; notes = unknownHere ++ [ "${here}: ${why}: not supported, left out" ]; };
+      note = condition: what: if condition then [ (ignored what) ] else [ ];
     in
-    if !(profiles ? system) then leftOut "has no profile 'system'"
-    else if forDarwin then leftOut "profiles.system is for macOS"
-    else read;
+    {
+      toplevel = systemOf "node ${name}: profiles.system" profile.path;
+      host = (if sshUser == null then "" else "${sshUser}@")
+        + (node.hostname or (fail "node ${name}: has no 'hostname', which deploy-rs needs"));
+      sshArguments = concatMap (set: set.sshOpts or [ ]) levels;
+      buildOn = if setting "remoteBuild" == true then "target" else "deployer";
+      notes = concatLists [
+        (unknown "" (everywhere ++ ofNodes) node)
+        (map (other: ignored "profiles.${other}") (filter (other: other != "system") (attrNames node.profiles)))
+        (unknown "profiles.system." (everywhere ++ ofProfiles) profile)
+        (note (!elem user [ null "root" ]) "user = ${toJSON user}")
+        (note (setting "sudo" != null && !isPlain) "sudo = ${toJSON (setting "sudo")}")
+        (note (setting "interactiveSudo" == true) "interactiveSudo")
+        (note (setting "autoRollback" == false) "autoRollback = false")
+        (note (setting "magicRollback" == false) "magicRollback = false")
+        (note (setting "tempPath" != null) "tempPath")
+        (note (!elem (node.profilesOrder or [ ]) [ [ ] [ "system" ] ]) "profilesOrder")
+        (note (!elem (profile.profilePath or null) [ null "/nix/var/nix/profiles/system" ]) "profilePath")
+      ];
+    }
+    // renamed {
+      confirmTimeout = "successTimeout";
+      activationTimeout = "switchTimeout";
+      fastConnection = "hasFastConnection";
+    }
+    // (if elem (setting "sudo") [ null "sudo -u" ] || !isPlain then { }
+    else { privilegeEscalationCommand = sudo ++ [ "root" ]; });
 
-  results = map (name: { inherit name; value = readNode name nodes.${name}; }) (attrNames nodes);
+  leftOut = filter (name: reason nodes.${name} != null) (attrNames nodes);
 in
 # The belay library's script, as a package.
 if deploy ? belayFleet then deploy
 else {
-  nodes = listToAttrs (concatMap
-    (r: if r.value.node == null then [ ] else [{ inherit (r) name; value = r.value.node; }])
-    results);
-  notes = unknown "deploy." (everywhere ++ [ "nodes" ]) deploy ++ concatMap (r: r.value.notes) results;
+  nodes = mapAttrs read (removeAttrs nodes leftOut);
+  notes = unknown "deploy." (everywhere ++ [ "nodes" ]) deploy
+    ++ map (name: "node ${name}: ${reason nodes.${name}}: not supported, left out") leftOut;
 }

@@ -2,39 +2,31 @@
 #
 # What nixus makes of a fleet (`import <nixus> { } fleet`), a script with the evaluated modules beside it, as a fleet.
 #
-#   nixus.nix :: { config.nodes.NAME = { enabled, host, configuration, ... }, ... } -> { nodes, notes }
+#   nixus.nix :: { config.nodes.NAME = { enabled, host, configuration, ... }, ... } -> { nodes }
 #
 # Only what is named here is evaluated: above all not the scripts, and of secrets nothing but their names.
 nixus:
 let
   inherit (builtins) attrNames concatLists concatStringsSep elem filter length mapAttrs;
 
-  read = name: node:
+  read = _: node:
     let
       secrets = attrNames (node.configuration.secrets.files or { });
       own = [ "copy-closure" "secrets" "switch" ];
       phases = filter (phase: !elem phase own) (attrNames (node.deployScriptPhases or { }));
-      note = condition: what: if condition then [ "node ${name}: ${what}: not supported, ignored" ] else [ ];
+      note = condition: what: if condition then [ "${what}: not supported, ignored" ] else [ ];
     in
     {
-      node = {
-        enable = node.enabled or true;
-        toplevel = node.configuration.system.build.toplevel;
-        inherit (node) host successTimeout switchTimeout ignoreFailingSystemdUnits hasFastConnection;
-      } // (if node.privilegeEscalationCommand or [ "sudo" ] == [ "sudo" ] then { }
-      else { inherit (node) privilegeEscalationCommand; });
-
+      enable = node.enabled or true;
+      toplevel = node.configuration.system.build.toplevel;
+      inherit (node) host successTimeout switchTimeout ignoreFailingSystemdUnits hasFastConnection;
       notes = concatLists [
         (note (secrets != [ ]) "secrets (${concatStringsSep ", " secrets})")
         (note (phases != [ ]) "deployScriptPhases (${concatStringsSep ", " phases})")
         # Three are nixus's own: the system, its switch script and rsync.
         (note (length (node.closurePaths or [ ]) > 3) "closurePaths")
       ];
-    };
-
-  all = mapAttrs read nixus.config.nodes;
+    } // (if node.privilegeEscalationCommand or [ "sudo" ] == [ "sudo" ] then { }
+    else { inherit (node) privilegeEscalationCommand; });
 in
-{
-  nodes = mapAttrs (_: result: result.node) all;
-  notes = concatLists (map (name: all.${name}.notes) (attrNames all));
-}
+{ nodes = mapAttrs read nixus.config.nodes; }

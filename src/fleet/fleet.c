@@ -18,6 +18,7 @@
 /* What is read of a node, with what decides a default but is not kept. */
 struct draft {
 	struct bl_node node;
+	struct bl_strv notes;
 	bool fast, ignore_failing_units;
 };
 
@@ -104,6 +105,13 @@ static int read_build_on(const struct bl_field *f, const json_t *v, void *to,
 		return bl_field_wrong(f, v, err);
 	d->node.build_on_target = target;
 	return 0;
+}
+
+static int read_node_notes(const struct bl_field *f, const json_t *v, void *to,
+			   struct bl_err *err)
+{
+	struct draft *d = to;
+	return bl_read_list(f, v, bl_is_word, &d->notes, err);
 }
 
 static int read_elevate(const struct bl_field *f, const json_t *v, void *to, struct bl_err *err)
@@ -241,6 +249,7 @@ static const struct bl_field node_fields[] = {
 	{ "hasFastConnection", bl_read_bool, offsetof(struct draft, fast), BL_WANT_BOOL },
 	{ "substituteOnTarget", bl_read_bool, offsetof(struct draft, node.substitute_on_target),
 	  BL_WANT_BOOL },
+	{ "notes", read_node_notes, 0, "a list of texts, each of one line" },
 	{ "buildOn", read_build_on, 0, "\"deployer\" or \"target\"" },
 	{ "tags", read_tags, 0,
 	  "a list of texts of letters, digits, '_', '.' and '-', at most 128 long" },
@@ -328,12 +337,17 @@ static int add_node(const char *name, const json_t *v, struct bl_fleet *fleet,
 	struct draft d = { .node = new_node };
 	d.node.name = bl_xstrdup(name);
 	bl_plan_init(&d.node.plan);
-	if (read_node(v, &d, err) < 0) {
+	int rc = read_node(v, &d, err);
+	if (rc < 0) {
 		node_free(&d.node);
-		return bl_err_wrap(err, "node %s", name);
+		bl_err_wrap(err, "node %s", name);
+	} else {
+		fleet->nodes[fleet->n++] = d.node;
+		for (size_t i = 0; i < d.notes.n; i++)
+			bl_strv_addf(&fleet->notes, "node %s: %s", name, d.notes.items[i]);
 	}
-	fleet->nodes[fleet->n++] = d.node;
-	return 0;
+	bl_strv_free(&d.notes);
+	return rc;
 }
 
 static int read_nodes(const json_t *nodes, struct bl_fleet *fleet, struct bl_err *err)

@@ -269,6 +269,11 @@ static void notes_are_read_a_line_each_and_a_thousand_at_most(void **state)
 	assert_works(parse_notes("[\"a: not supported\",\"\u00fc\"]", &fleet, &err), &err);
 	assert_int_equal(fleet.notes.n, 2);
 	assert_string_equal(fleet.notes.items[0], "a: not supported");
+	bl_autofree char *of_node = with("\"notes\":[\"x\",\"y z\"]");
+	BL_AUTO(bl_fleet) own = { 0 };
+	assert_works(parse(of_node, &own, &err), &err);
+	assert_int_equal(own.notes.n, 2);
+	assert_string_equal(own.notes.items[1], "node web1: y z");
 	bl_autofree char *most = many_notes(1000);
 	BL_AUTO(bl_fleet) full = { 0 };
 	assert_works(parse_notes(most, &full, &err), &err);
@@ -515,6 +520,8 @@ static void a_bad_setting_is_told_with_node_field_and_what_is_wanted(void **stat
 		  "'system' is 7; it must be null or a system like \"x86_64-linux\"" },
 		{ "\"system\":\"a b\"",
 		  "'system' is \"a b\"; it must be null or a system like \"x86_64-linux\"" },
+		{ "\"notes\":[\"a\\nb\"]",
+		  "'notes' has \"a\\nb\" as entry 1; it must be a list of texts, each of one line" },
 		{ "\"buildOn\":\"host\"",
 		  "'buildOn' is \"host\"; it must be \"deployer\" or \"target\"" },
 		{ "\"strategy\":\"trial\"",
