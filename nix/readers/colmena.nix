@@ -4,7 +4,8 @@
 #
 #   colmena.nix :: { __schema, nodes.NAME = NixOS system with config.deployment, metaConfig, ... } -> { nodes, notes }
 #
-# Only what is named here is evaluated, and of keys nothing but their names: their texts are secrets in the clear.
+# Only what is named here is evaluated, each node when it is looked at, and of keys nothing but their names: their
+# texts are secrets in the clear.
 # No path in here, for the same reason as in ../fleet.nix.
 hive:
 let
@@ -44,6 +45,9 @@ let
       # colmena has them in this order, and ssh takes the first.
       sshArguments = d.sshOptions ++ port;
       tags = filter isTag d.tags;
+      # Not its `sudo -H --`, which would ask for a password.
+      privilegeEscalationCommand =
+        if d.privilegeEscalationCommand == escalation then [ "sudo" "-n" ] else d.privilegeEscalationCommand;
       buildOn = if d.buildOnTarget then "target" else "deployer";
       notes = concatLists [
         (note (d.keys != { }) "keys (${concatStringsSep ", " (attrNames d.keys)})")
@@ -52,7 +56,7 @@ let
         (concatLists (map (tag: note (!isTag tag) "tags: ${toJSON tag}") d.tags))
         (concatLists (map (other: note (!elem other (attrNames (deploymentOf name))) other) (attrNames d)))
       ];
-    } // (if d.privilegeEscalationCommand == escalation then { } else { inherit (d) privilegeEscalationCommand; });
+    };
 
   meta = hive.metaConfig or { };
   metaNote = condition: text: if condition then [ "meta.${text}: not supported, ignored" ] else [ ];

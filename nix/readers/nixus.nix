@@ -19,6 +19,10 @@ let
     {
       enable = node.enabled or true;
       toplevel = node.configuration.system.build.toplevel;
+      # Not its plain `sudo`, which would ask for a password.
+      privilegeEscalationCommand =
+        let command = node.privilegeEscalationCommand or [ "sudo" ]; in
+        if command == [ "sudo" ] then [ "sudo" "-n" ] else command;
       inherit (node) host successTimeout switchTimeout ignoreFailingSystemdUnits hasFastConnection;
       notes = concatLists [
         (note (secrets != [ ]) "secrets (${concatStringsSep ", " secrets})")
@@ -26,7 +30,6 @@ let
         # Three are nixus's own: the system, its switch script and rsync.
         (note (length (node.closurePaths or [ ]) > 3) "closurePaths")
       ];
-    } // (if node.privilegeEscalationCommand or [ "sudo" ] == [ "sudo" ] then { }
-    else { inherit (node) privilegeEscalationCommand; });
+    };
 in
 { nodes = mapAttrs read nixus.config.nodes; }

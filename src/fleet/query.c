@@ -313,6 +313,6 @@ int bl_query_ask(struct bl_source *source, const char *query, char **out, struct
 		return rc;
 	return bl_err_set(
 		err, BL_E_USAGE,
-		"the flake has none of the outputs 'belay' and 'nixosConfigurations'; add one, "
-		"or name a fleet file with -f");
+		"the flake has none of the outputs 'belay', 'colmenaHive', 'deploy' and "
+		"'nixosConfigurations'; add one, or name a fleet file with -f");
 }
