@@ -3,7 +3,7 @@
 # From what the user wrote to the fleet as plain data (docs/fleet-schema.md): checks every option, fills
 # in the defaults and says in one line what is wrong.
 #
-#   fleet.nix :: { defaults ? { }, nodes, rollout ? { } } -> { data, built, options }
+#   fleet.nix :: { defaults ? { }, nodes, rollout ? { }, notes ? [ ] } -> { data, built, options }
 #     data     the fleet document; its strings have no context, so reading it builds nothing
 #     built    node name -> path of its toplevel as a string that makes Nix build it
 #     options  what modules.nix has to know of a node's options: `defaults`, those with one value, each { } or
@@ -14,18 +14,25 @@
 fleet:
 let
   inherit (builtins)
-    addErrorContext all attrNames concatStringsSep elem elemAt filter foldl' genList getContext head isAttrs isBool
-    isFunction isInt isList isPath isString length listToAttrs map mapAttrs match replaceStrings sort split
-    stringLength substring toJSON toString typeOf unsafeDiscardStringContext unsafeGetAttrPos;
+    addErrorContext all attrNames concatStringsSep elem elemAt filter foldl' genList getContext
+    head isAttrs isBool isFunction isInt isList isPath isString length listToAttrs map mapAttrs match replaceStrings sort
+    split stringLength substring tail toJSON toString typeOf unsafeDiscardStringContext unsafeGetAttrPos;
 
   # ---- errors: all begin with "belay: " and are one line, so that belay finds them in what Nix prints
 
   fail = message: throw "belay: ${message}";
 
-  # " (file:line)" of an attribute, or "" where Nix does not know it.
+  # " (file:line)" of an attribute, or "" where Nix does not know it. Not of what a reader beside this file has made,
+  # and not of what stands in no file: Nix 2.8 gives the whole text instead of its name.
   at = name: set:
-    let pos = unsafeGetAttrPos name set;
-    in if pos == null then "" else " (${toString pos.file}:${toString pos.line})";
+    let
+      pos = unsafeGetAttrPos name set;
+      start = n: substring 0 n (toString pos.file);
+      own = unsafeGetAttrPos "own" { own = 1; };
+      beside = if own == null then "" else dirOf own.file + "/";
+    in
+    if pos == null || start 1 != "/" || beside != "" && start (stringLength beside) == beside then ""
+    else " (${toString pos.file}:${toString pos.line})";
 
   shorten = text: if stringLength text > 60 then substring 0 57 text + "..." else text;
 
@@ -42,8 +49,6 @@ let
   # The known name that is the fewest single-letter changes away, as ", did you mean 'x'?"; "" if none is near.
   nearest = known: name:
     let
-      chars = s: genList (i: substring i 1 s) (stringLength s);
-      lower = replaceStrings (chars "ABCDEFGHIJKLMNOPQRSTUVWXYZ") (chars "abcdefghijklmnopqrstuvwxyz");
       min = x: y: if x < y then x else y;
       last = list: elemAt list (length list - 1);
       distance = a: b:
@@ -75,6 +80,11 @@ let
   listOf = ok: v: isList v && all ok v;
   # No control characters: these words become arguments and are shown on a terminal.
   isWord = matches "[^[:cntrl:]]+";
+
+  # No more notes than a reader takes, or anybody reads.
+  cut = most: notes:
+    if length notes <= most then notes
+    else genList (elemAt notes) (most - 1) ++ [ "and ${toString (length notes - most + 1)} more" ];
 
   bool = default: { inherit default; ok = isBool; want = "true or false"; };
   seconds = default: {
@@ -109,7 +119,7 @@ let
     host = {
       # A leading '-' would be an option to ssh, and ssh hands user and host on to a ProxyCommand's shell.
       ok = let other = "[:space:][:cntrl:]'`\"$;&<>|(){}\\\\"; in
-        v: matches "([^${other}@-][^${other}]*@)?[^${other}@-][^${other}@]*" v;
+        v: v == null || matches "([^${other}@-][^${other}]*@)?[^${other}@-][^${other}@]*" v;
       want = "what to give to ssh: \"user@host\", \"host\" or a name from ~/.ssh/config";
     };
     successTimeout = seconds 20;
@@ -124,6 +134,7 @@ let
     };
     hasFastConnection = bool false;
     substituteOnTarget = { ok = isBool; want = "true or false"; };
+    buildOn = oneOf [ "deployer" "target" ] // { default = "deployer"; };
     tags = {
       default = [ ];
       ok = listOf (matches nameForm);
@@ -131,8 +142,13 @@ let
     };
     sshOptions = {
       default = [ ];
-      ok = listOf (v: isWord v && matches "[A-Za-z][A-Za-z0-9]*[ =].+" v);
+      ok = listOf isSshOption;
       want = "a list of strings as `ssh -o` takes them, like \"Port=2222\"";
+    };
+    sshArguments = {
+      default = [ ];
+      ok = listOf isWord;
+      want = "a list of strings as ssh takes them as arguments, like [ \"-p\" \"2222\" ]";
     };
     strategy = oneOf [ "auto" "live" "boot" "live+boot" "kexec" "unguarded-boot" ] // { default = "auto"; };
     reboot = oneOf [ "never" "allowed" ] // { default = "never"; };
@@ -144,6 +160,11 @@ let
       read = readUnits;
       want = "a set { policy = ...; ignore = [ ... ]; listed = [ ... ]; }";
     };
+    notes = {
+      default = [ ];
+      ok = listOf isWord;
+      want = "a list of strings of one line each";
+    };
     preActivate = script;
     postRollback = script;
     checks = {
@@ -153,6 +174,8 @@ let
       want = "a set of at most 128 checks by name, like { web = { type = \"tcp\"; port = 80; }; }";
     };
   };
+
+  isSshOption = v: isWord v && matches "[A-Za-z][A-Za-z0-9]*[ =].+" v;
 
   # What a node says of these adds to what 'defaults' says, name by name.
   merged = [ "checks" "units" ];
@@ -234,6 +257,66 @@ let
       file.contains = contains;
     };
 
+  # ---- arguments of ssh as options
+
+  lower = replaceStrings (chars "ABCDEFGHIJKLMNOPQRSTUVWXYZ") (chars "abcdefghijklmnopqrstuvwxyz");
+  chars = s: genList (i: substring i 1 s) (stringLength s);
+
+  sshFlags = {
+    "4" = "AddressFamily=inet";
+    "6" = "AddressFamily=inet6";
+    A = "ForwardAgent=yes";
+    a = "ForwardAgent=no";
+    C = "Compression=yes";
+    K = "GSSAPIAuthentication=yes";
+    k = "GSSAPIDelegateCredentials=no";
+  };
+  # With a value; those without a name have no such form.
+  sshSettings = {
+    B = "BindInterface";
+    b = "BindAddress";
+    c = "Ciphers";
+    I = "PKCS11Provider";
+    i = "IdentityFile";
+    J = "ProxyJump";
+    l = "User";
+    m = "MACs";
+    p = "Port";
+  } // listToAttrs (map (name: { inherit name; value = null; }) (chars "DEeFLOoPQRSWw"));
+
+  # What belay refuses among sshOptions, since it decides that itself; StrictHostKeyChecking where it checks nothing.
+  ownSshOptions = [
+    "controlmaster" "controlpath" "controlpersist" "batchmode" "requesttty" "remotecommand" "forkafterauthentication"
+    "sessiontype" "stdinnull" "localcommand" "permitlocalcommand"
+  ];
+  isOwnSshOption = option:
+    let parts = match "([A-Za-z0-9]+)[ =]+(.*)" (lower option); in
+    elem (head parts) ownSshOptions || head parts == "stricthostkeychecking" && elem (elemAt parts 1) [ "no" "off" ];
+
+  # For each of the arguments { option } or, if it cannot be said so, { other }. As getopt reads them: letters may
+  # stand together, and a value may stand behind its letter or be the next word.
+  readSshArguments = args:
+    let
+      word = head args;
+      rest = tail args;
+      letter = substring 1 1 word;
+      behind = substring 2 (-1) word;
+      apart = behind == "" && rest != [ ];
+      value = head (match " *(.*)" (if apart then head rest else behind));
+      option = if letter == "o" then value else "${sshSettings.${letter}}=${value}";
+      named = (letter == "o" || sshSettings.${letter} != null) && isSshOption option && !isOwnSshOption option;
+    in
+    if args == [ ] then [ ]
+    # There is no terminal in any case.
+    else if word == "-T" then readSshArguments rest
+    else if match "-[A-Za-z0-9].*" word == null then [ { other = word; } ] ++ readSshArguments rest
+    else if sshSettings ? ${letter} then
+      [ (if named then { inherit option; } else { other = if apart then "${word} ${value}" else word; }) ]
+      ++ readSshArguments (if apart then tail rest else rest)
+    else
+      [ (if sshFlags ? ${letter} then { option = sshFlags.${letter}; } else { other = "-${letter}"; }) ]
+      ++ readSshArguments (if behind == "" then rest else [ "-${behind}" ] ++ rest);
+
   # What modules.nix takes away; here it comes only from a flake's output that the library has not seen.
   needsLibrary = "that is for the module system: give the fleet to the library, belay = belay.lib.fleet { ... }";
 
@@ -245,12 +328,14 @@ let
     ssh = "is no option; use 'sshOptions', or ssh.access beside 'nodes'";
     deployFrom = "is not read by this version yet; set 'host' and 'hasFastConnection' as they are from here";
     deployHost = "is not read by this version yet; set each node's 'host' as it is from here";
-    closurePaths = "is not read by this version yet; make the paths part of the system (system.extraDependencies)";
+    closurePaths = "needs a 'configuration', to which it adds; make the paths part of the system that is given";
     preparationPhases = "is not run by this version yet; remove it and run its commands before the deployment";
+    deployScriptPhases = "is not run by this version; use 'preActivate' for what runs on the host before the switch";
     postDeployScript = "is not run by this version yet; remove it and run its commands after the deployment";
     addresses = "is not read by this version yet; set 'host' to the one address to use";
     secrets = "is not read by this version yet; remove it";
-    buildOn = "is not read by this version yet; remove it: systems are built on this machine";
+    dns = "is not read by this version; write its zones into the nodes' configurations";
+    vpn = "is not read by this version; write it into the nodes' configurations";
     rollout = "is not a setting of single nodes; put it beside 'nodes', for the whole fleet";
   };
 
@@ -266,7 +351,14 @@ let
     else if later ? ${name} then fail "${where}: '${name}' ${later.${name}}${at name set}"
     else fail "${where}: there is no option ${toJSON name}${nearest known name}${at name set}";
 
-  nodeOptions = [ "toplevel" ] ++ attrNames options;
+  nodeOptions = [ "toplevel" "enabled" ] ++ attrNames options;
+
+  # nixus has another word for it. Made by listToAttrs, so that no message names a place in here.
+  withEnable = where: set:
+    if !(set ? enabled) then set
+    else if set ? enable && set.enable != set.enabled then
+      fail "${where}: 'enable' and 'enabled' are the same option, and differ; remove one of them${at "enabled" set}"
+    else removeAttrs set [ "enabled" ] // listToAttrs [ { name = "enable"; value = set.enabled; } ];
 
   # A plain set of node options; also says what the other forms seen in practice should become.
   checkSet = where: set:
@@ -276,7 +368,7 @@ let
       fail "${where}: is ${if isDerivation set then "a derivation" else "a NixOS system"}; write { toplevel = ...; }"
     else if !isAttrs set then
       fail "${where}: is ${describe set}; it must be an attribute set of options"
-    else checkNames where nodeOptions set;
+    else withEnable where (checkNames where nodeOptions set);
 
   storeHint = "a derivation (config.system.build.toplevel) or the store path of a built one";
 
@@ -372,8 +464,8 @@ let
       given = checkSet here own;
       both = filter (o: all (s: s ? ${o} && isPlainSet s.${o}) [ defaults given ]) merged;
       node = defaults // given // listToAttrs (map (o: { name = o; value = defaults.${o} // given.${o}; }) both);
-      whereOf = option: if own ? ${option} then here else "${here} (from 'defaults')";
-      sourceOf = option: if own ? ${option} then own else defaults;
+      whereOf = option: if given ? ${option} then here else "${here} (from 'defaults')";
+      sourceOf = option: if given ? ${option} then given else defaults;
       values = readOptions
         {
           inherit whereOf sourceOf;
@@ -385,6 +477,7 @@ let
         }
         options
         node;
+      arguments = readSshArguments values.sshArguments;
       twice = values.ignoreFailingSystemdUnits && values.units.policy != "new-failures";
       toplevel =
         if node ? toplevel
@@ -401,7 +494,14 @@ let
       fail ("${here}: 'ignoreFailingSystemdUnits' is true and 'units' has the policy ${toJSON values.units.policy}; "
         + "remove one of them${at "units" (sourceOf "units")}")
     else {
-      data = plainStrings values // {
+      data = plainStrings (removeAttrs values [ "sshArguments" ] // {
+        # There is no way to a host that is null.
+        enable = values.enable && values.host != null;
+        host = if values.host == null then name else values.host;
+        sshOptions = values.sshOptions ++ map (a: a.option) (filter (a: a ? option) arguments);
+        notes = cut 256 (values.notes
+          ++ map (a: "the ssh argument ${toJSON a.other}: not supported, ignored") (filter (a: a ? other) arguments));
+      }) // {
         # Not called outPath: Nix prints a set with that name as the bare path.
         toplevel = { inherit (evaluated) drvPath path; };
         inherit (evaluated) system;
@@ -421,7 +521,7 @@ let
       fail "the fleet is ${describe fleet}; it must be an attribute set { defaults = { ... }; nodes = { ... }; }"
     else if !(fleet ? nodes) then
       fail "the fleet has no 'nodes'; it must be an attribute set { defaults = { ... }; nodes = { ... }; }"
-    else checkNames "fleet" [ "defaults" "nodes" "rollout" ] fleet;
+    else checkNames "fleet" [ "defaults" "nodes" "rollout" "notes" ] fleet;
 
   defaults = checkSet "defaults" (top.defaults or { });
 
@@ -430,10 +530,16 @@ let
     else fail "fleet: 'nodes' is ${describe top.nodes}; it must be an attribute set with a node for each name${at "nodes" top}";
 
   checked = mapAttrs checkNode nodes;
+
+  notes =
+    let given = top.notes or [ ]; in
+    if listOf isWord given then cut 1000 given
+    else fail "fleet: 'notes' is ${describe given}; it must be ${options.notes.want}${at "notes" top}";
 in
 {
   data = {
     belayFleet = 1; # version of docs/fleet-schema.md
+    notes = plainStrings notes;
     rollout = plainStrings rollout;
     nodes = mapAttrs (_: node: node.data) checked;
   };

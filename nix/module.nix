@@ -2,7 +2,8 @@
 #
 # The NixOS module for hosts that belay deploys to: what a host needs to come back by itself from a new system
 # that hangs, panics or boots into nothing. Deployments work without it; a trial boot of a system without the
-# guard needs an /etc that keeps files. Documented in docs/nixos-module.md.
+# guard needs an /etc that keeps files. And the place for what a deployer has to know of a host. Documented in
+# docs/nixos-module.md.
 { config, lib, options, ... }:
 let
   inherit (lib) mkEnableOption mkIf mkMerge mkOption mkOverride types;
@@ -36,6 +37,17 @@ let
   };
 in
 {
+  # What belay reads with a flake's nixosConfigurations; what is in it, nix/fleet.nix checks.
+  options.belay.deploy = mkOption {
+    type = types.attrsOf types.anything;
+    default = { };
+    example = { host = "root@203.0.113.7"; tags = [ "web" ]; };
+    description = ''
+      How this host is deployed to where it is one of a flake's nixosConfigurations: the options of a node of a fleet,
+      except for toplevel. They say nothing to the host itself.
+    '';
+  };
+
   options.services.belay = {
     enable = mkEnableOption "what a host needs to be deployed to with belay and to come back by itself";
 

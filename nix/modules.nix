@@ -71,7 +71,8 @@ let
           inherit system;
           lib = libOf from;
           specialArgs = { inherit name; nodes = mapAttrs (_: other: other.configuration) config.nodes; };
-          modules = map located defs;
+          modules = map located defs
+            ++ lib.optional (node.closurePaths != [ ]) { system.extraDependencies = node.closurePaths; };
         };
       in
       # Both ways of writing are in use: nodes.NAME.networking and nodes.NAME.config.networking
@@ -84,6 +85,9 @@ let
       // listToAttrs (map (option: { name = option; value = byName; }) known.merged)
       // {
       host = mkOption { type = single; default = name; };
+      # nixus's word for `enable`
+      enabled = mkOption { type = single; };
+      closurePaths = mkOption { type = types.listOf single; default = [ ]; };
       substituteOnTarget = mkOption { type = single; default = !config.hasFastConnection; };
       toplevel = mkOption { type = single; };
       nixpkgs = mkOption { type = single; default = nixpkgs; };
@@ -98,7 +102,9 @@ let
         default =
           let
             wanted = option:
-              if known.defaults ? ${option} || elem option (known.merged ++ [ "host" "substituteOnTarget" "toplevel" ])
+              # Where there is no configuration that they are part of, it is fleet.nix's to say so.
+              if option == "closurePaths" then config.closurePaths != [ ] && options.toplevel.highestPrio != 1000
+              else if known.defaults ? ${option} || elem option (known.merged ++ [ "host" "substituteOnTarget" "toplevel" ])
               then options.${option}.isDefined
               else !(options ? ${option});
           in
@@ -106,6 +112,7 @@ let
       };
     };
     config = {
+      enable = lib.mkIf options.enabled.isDefined (lib.mkOverride options.enabled.highestPrio config.enabled);
       toplevel = lib.mkIf options.configuration.isDefined (lib.mkDefault config.configuration.system.build.toplevel);
       _module.args.pkgs = lib.mkDefault config.configuration.pkgs;
     };

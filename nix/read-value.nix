@@ -3,13 +3,14 @@
 # The fleet document from any value that a fleet file or a flake's output `belay` may have.
 #
 #   read-value.nix :: toFleet -> source -> value -> data
-#     toFleet  what nix/fleet.nix evaluates to
+#     toFleet  what nix/fleet.nix evaluates to; for a file it also has `readers`, which make a fleet of other tools'
+#              values
 #     source   the file or flake output, for messages
 #
 # No path in here, for the same reason as in fleet.nix.
 toFleet: source:
 let
-  inherit (builtins) any attrNames attrValues filter functionArgs isAttrs isFunction typeOf;
+  inherit (builtins) any attrNames attrValues filter functionArgs isAttrs isFunction isList isPath typeOf;
 
   fail = message: throw "belay: ${source}: ${message}";
 
@@ -17,7 +18,11 @@ let
     + "as it is or given to the belay library";
 
   isDerivation = v: isAttrs v && v ? type && v.type == "derivation";
-  looksLikeNode = v: isFunction v || (isAttrs v && (v ? deployment || v ? imports));
+  looksLikeNode = v: isFunction v || isList v || isPath v || (isAttrs v && (v ? deployment || v ? imports));
+
+  # By the reader of that name, or `otherwise` where a flake's output is read and there are none.
+  by = reader: otherwise: value:
+    if toFleet ? readers then (toFleet (toFleet.readers.${reader} value)).data else otherwise;
 
   # A function is called if it can do without arguments, and is a module if it wants what modules are given.
   call = value:
@@ -39,6 +44,8 @@ let
       if isAttrs value.belayFleet && value.belayFleet.belayFleet or null == 1 then value.belayFleet
       else fail "was made by another version of the belay library, whose fleets this belay does not read"
 
+    else if isDerivation value && value ? config.nodes && value ? config.deployScript then
+      by "nixus" (fail "was made by nixus, whose fleets are read from a file alone; ${wanted}") value
     else if isDerivation value then fail "is a derivation, not a fleet; ${wanted}"
     else if value ? outputs && isFunction value.outputs then
       fail "is a flake; use `belay deploy --flake REF`, which reads its output 'belay'"
@@ -46,9 +53,11 @@ let
       fail "has nixosConfigurations, which this version does not read yet; ${wanted}"
     else if value ? config && value ? options then
       fail "is a single NixOS system; ${wanted}"
+    else if value ? __schema then
+      by "colmena" (fail "is an evaluated colmena hive; call the output 'colmenaHive'") value
     else if value ? nodes || value ? imports then (toFleet value).data
     else if value ? meta || value ? network || any looksLikeNode (attrValues (removeAttrs value [ "defaults" ])) then
-      fail "looks like a colmena hive, which this version does not read yet; ${wanted}"
+      by "hive" (fail "looks like a colmena hive; write the output colmenaHive = colmena.lib.makeHive HIVE") value
     else fail "has no 'nodes'; ${wanted}";
 in
 value: read (call value)

@@ -10,11 +10,15 @@ if builtins.substring 0 1 file != "/" then
 else
   let
     found = builtins.tryEval <nixpkgs>;
-    evaluate = import ./evaluate.nix {
-      lib = null;
-      nixpkgs = if found.success then found.value else null;
-      system = builtins.currentSystem;
+    nixpkgs = if found.success then found.value else null;
+    toFleet = {
+      __functor = _: import ./evaluate.nix { lib = null; inherit nixpkgs; system = builtins.currentSystem; };
+      readers = {
+        colmena = import ./readers/colmena.nix;
+        hive = import ./readers/hive.nix { inherit nixpkgs; };
+        nixus = import ./readers/nixus.nix;
+      };
     };
-    data = import ./read-value.nix evaluate file (import file);
+    data = import ./read-value.nix toFleet file (import file);
   in
   if query == null then data else import ./query.nix (builtins.fromJSON query) data

@@ -13,10 +13,12 @@
 #define MAX_BYTES (16U << 20)
 #define MAX_DEPTH 8 /* the document has 6: document, nodes, node, checks, check, text */
 #define MAX_NODES 10000
+#define MAX_NOTES 1000
 
 /* What is read of a node, with what decides a default but is not kept. */
 struct draft {
 	struct bl_node node;
+	struct bl_strv notes;
 	bool fast, ignore_failing_units;
 };
 
@@ -92,6 +94,24 @@ static int read_tags(const struct bl_field *f, const json_t *v, void *to, struct
 {
 	struct draft *d = to;
 	return bl_read_list(f, v, bl_is_name, &d->node.tags, err);
+}
+
+static int read_build_on(const struct bl_field *f, const json_t *v, void *to,
+			 struct bl_err *err)
+{
+	struct draft *d = to;
+	bool target = bl_str_eq(json_string_value(v), "target");
+	if (!target && !bl_str_eq(json_string_value(v), "deployer"))
+		return bl_field_wrong(f, v, err);
+	d->node.build_on_target = target;
+	return 0;
+}
+
+static int read_node_notes(const struct bl_field *f, const json_t *v, void *to,
+			   struct bl_err *err)
+{
+	struct draft *d = to;
+	return bl_read_list(f, v, bl_is_word, &d->notes, err);
 }
 
 static int read_elevate(const struct bl_field *f, const json_t *v, void *to, struct bl_err *err)
@@ -229,6 +249,8 @@ static const struct bl_field node_fields[] = {
 	{ "hasFastConnection", bl_read_bool, offsetof(struct draft, fast), BL_WANT_BOOL },
 	{ "substituteOnTarget", bl_read_bool, offsetof(struct draft, node.substitute_on_target),
 	  BL_WANT_BOOL },
+	{ "notes", read_node_notes, 0, "a list of texts, each of one line" },
+	{ "buildOn", read_build_on, 0, "\"deployer\" or \"target\"" },
 	{ "tags", read_tags, 0,
 	  "a list of texts of letters, digits, '_', '.' and '-', at most 128 long" },
 	{ "sshOptions", read_ssh_options, 0,
@@ -315,12 +337,17 @@ static int add_node(const char *name, const json_t *v, struct bl_fleet *fleet,
 	struct draft d = { .node = new_node };
 	d.node.name = bl_xstrdup(name);
 	bl_plan_init(&d.node.plan);
-	if (read_node(v, &d, err) < 0) {
+	int rc = read_node(v, &d, err);
+	if (rc < 0) {
 		node_free(&d.node);
-		return bl_err_wrap(err, "node %s", name);
+		bl_err_wrap(err, "node %s", name);
+	} else {
+		fleet->nodes[fleet->n++] = d.node;
+		for (size_t i = 0; i < d.notes.n; i++)
+			bl_strv_addf(&fleet->notes, "node %s: %s", name, d.notes.items[i]);
 	}
-	fleet->nodes[fleet->n++] = d.node;
-	return 0;
+	bl_strv_free(&d.notes);
+	return rc;
 }
 
 static int read_nodes(const json_t *nodes, struct bl_fleet *fleet, struct bl_err *err)
@@ -343,6 +370,23 @@ static int read_nodes(const json_t *nodes, struct bl_fleet *fleet, struct bl_err
 	{
 		if (add_node(name, v, fleet, err) < 0)
 			return -1;
+	}
+	return 0;
+}
+
+static int read_notes(const json_t *v, struct bl_fleet *fleet, struct bl_err *err)
+{
+	static const struct bl_field notes = {
+		.key = "notes",
+		.want = "a list of at most 1000 texts, each of one line",
+	};
+	if (!json_is_array(v) || json_array_size(v) > MAX_NOTES)
+		return bl_field_wrong(&notes, v, err);
+	for (size_t i = 0; i < json_array_size(v); i++) {
+		const char *s = json_string_value(json_array_get(v, i));
+		if (!s || !bl_is_word(s))
+			return bl_field_wrong(&notes, v, err);
+		bl_strv_add(&fleet->notes, s);
 	}
 	return 0;
 }
@@ -377,6 +421,11 @@ static int read_document(const json_t *doc, struct bl_fleet *fleet, struct bl_er
 			continue;
 		if (strcmp(key, "rollout") == 0) {
 			if (bl_rollout_settings_read(v, &fleet->rollout, err) < 0)
+				return -1;
+			continue;
+		}
+		if (strcmp(key, "notes") == 0) {
+			if (read_notes(v, fleet, err) < 0)
 				return -1;
 			continue;
 		}
@@ -558,6 +607,7 @@ void bl_fleet_free(struct bl_fleet *fleet)
 	for (size_t i = 0; i < fleet->n; i++)
 		node_free(&fleet->nodes[i]);
 	free(fleet->nodes);
+	bl_strv_free(&fleet->notes);
 	bl_rollout_settings_free(&fleet->rollout);
 	json_decref(fleet->document);
 	*fleet = (struct bl_fleet){ 0 };

@@ -22,6 +22,8 @@ static const struct {
 	/* REF#belay alone would find a package of that name first */
 	{ "belay.belayFleet", NULL },
 	{ "belay", "" },
+	{ "colmenaHive", "readers/colmena.nix" },
+	{ "deploy", "readers/deploy-rs.nix" },
 	{ "nixosConfigurations", "readers/nixos.nix" },
 };
 
@@ -311,6 +313,6 @@ int bl_query_ask(struct bl_source *source, const char *query, char **out, struct
 		return rc;
 	return bl_err_set(
 		err, BL_E_USAGE,
-		"the flake has none of the outputs 'belay' and 'nixosConfigurations'; add one, "
-		"or name a fleet file with -f");
+		"the flake has none of the outputs 'belay', 'colmenaHive', 'deploy' and "
+		"'nixosConfigurations'; add one, or name a fleet file with -f");
 }

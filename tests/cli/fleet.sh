@@ -174,6 +174,24 @@ if command -v git > /dev/null && nix flake --help > /dev/null 2>&1; then
     s/^{ nodes/{ outputs = { self }: { nixosConfigurations/; s/$/; }/' other.nix > flake.nix; git add flake.nix
   reaches "a flake of nixosConfigurations" deploy
   says "it says what it reads" "reading nixosConfigurations from $tmp/fleet"
+  pure=$(mk nixos-system-web1 'mkdir -p \$out/bin; cd \$out; touch activate init nixos-version bin/switch-to-configuration')
+  pure=${pure/builtins.currentSystem/\"x86_64-linux\"}
+  a_script='packages.x86_64-linux.deploy = derivation { name = "deploy"; system = "x86_64-linux"; builder = "/bin/sh"; }'
+  outputs() { echo "{ outputs = { self }: { $1 }; }" > flake.nix; git add flake.nix; }
+  outputs "$a_script; nixosConfigurations.web1.config.system.build.toplevel = $pure;"
+  reaches "a flake with a package of the name deploy" deploy
+  says "the package is not taken for deploy-rs's output" "reading nixosConfigurations from $tmp/fleet"
+  outputs "colmenaHive = { __schema = \"v0.5\"; nodes.web1.config = { system.build.toplevel = $pure;
+    deployment = { targetUser = null; keys.tls.text = throw \"hunter2\"; }; }; }; nixosConfigurations.other = throw \"other\";"
+  reaches "a flake of colmena" deploy
+  says "it says that it reads colmena's" "reading colmenaHive from $tmp/fleet"
+  check "no text of a key is shown" sh -c "! grep -r hunter2 '$tmp/out' '$tmp/err' '$tmp/state'"
+  outputs "deploy = { sshOpts = [ \"-p\" \"2222\" ]; nodes.web1 = { hostname = \"web1\"; profiles.system.path = derivation {
+    name = \"activatable-nixos-system-web1\"; system = \"x86_64-linux\"; builder = throw \"the wrapper is built\";
+    pkgs = builtins.toJSON [ { paths = [ ($pure) ]; priority = 5; } ]; }; }; };"
+  reaches "a flake of deploy-rs" deploy
+  says "it says that it reads deploy-rs's" "reading deploy from $tmp/fleet"
+  check "deploy-rs's options for ssh are used" grep -q "Port=2222" "$tmp/ssh.log"
   echo '{ outputs = { self }: { nixosConfigurations.web1 = { }; }; }' > flake.nix; git add flake.nix
   run deploy
   exits "something else in nixosConfigurations" 2

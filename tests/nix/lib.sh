@@ -56,9 +56,11 @@ prelude="let t = import $here/toplevel.nix; belay = import $root { nixpkgs = nul
 read_file() { # file: the fleet document on stdout, as belay asks for it
   nix-instantiate --eval --strict --json --read-write-mode "$root/nix/read.nix" --argstr file "$1"
 }
-holds() { # expression over d, the document in out.json
+holds() { # expression over d, the document in out.json, and its `notes` as belay tells them
   [ "$(nix-instantiate --eval --strict -E \
-    "let d = builtins.fromJSON (builtins.readFile $tmp/out.json); in $1" 2> "$tmp/err")" = true ]
+    "let d = builtins.fromJSON (builtins.readFile $tmp/out.json);
+      notes = d.notes ++ builtins.concatMap (n: map (x: \"node \${n}: \${x}\") d.nodes.\${n}.notes) (builtins.attrNames d.nodes);
+      in $1" 2> "$tmp/err")" = true ]
 }
 good() { # name, fleet file text, expression
   echo "$prelude $2" > fleet.nix

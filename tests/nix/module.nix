@@ -12,7 +12,7 @@ let
     mkIf = condition: content: tagged "if" { inherit condition content; };
     mkMerge = contents: tagged "merge" { inherit contents; };
     mkOverride = priority: content: tagged "override" { inherit priority content; };
-    types = { bool = "bool"; str = "str"; ints.positive = "positive"; };
+    types = { bool = "bool"; str = "str"; ints.positive = "positive"; anything = "anything"; attrsOf = type: "attrsOf ${type}"; };
   };
 
   # Every option's value: what is set, or the default.
@@ -44,5 +44,5 @@ let
 in
 {
   config = resolve module.config;
-  names = names "services.belay" module.options.services.belay;
+  names = names "services" { inherit (module.options.services) belay; } ++ names "belay" module.options.belay;
 }

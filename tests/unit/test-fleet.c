@@ -223,6 +223,74 @@ static void a_fast_connection_turns_substitution_off_unless_it_is_asked_for(void
 	}
 }
 
+static void a_system_is_built_here_unless_the_target_is_named(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *settings;
+		bool want;
+	} cases[] = { { "", false },
+		      { "\"buildOn\":\"deployer\"", false },
+		      { "\"buildOn\":\"target\"", true } };
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		bl_autofree char *text = with(cases[i].settings);
+		BL_AUTO(bl_fleet) fleet = { 0 };
+		struct bl_err err = { 0 };
+		assert_works(parse(text, &fleet, &err), &err);
+		assert_int_equal(fleet.nodes[0].build_on_target, cases[i].want);
+	}
+}
+
+/* A document with these notes. */
+static int parse_notes(const char *notes, struct bl_fleet *out, struct bl_err *err)
+{
+	bl_autofree char *text = bl_xprintf(
+		"{\"belayFleet\":1,\"notes\":%s,\"nodes\":{\"web1\":{" HOST "," TOP "}}}",
+		notes);
+	return parse(text, out, err);
+}
+
+/* A JSON list of @n notes. */
+static char *many_notes(size_t n)
+{
+	struct bl_buf b = { 0 };
+	bl_buf_puts(&b, "[\"n\"");
+	for (size_t i = 1; i < n; i++)
+		bl_buf_puts(&b, ",\"n\"");
+	bl_buf_puts(&b, "]");
+	return bl_buf_steal(&b);
+}
+
+static void notes_are_read_a_line_each_and_a_thousand_at_most(void **state)
+{
+	(void)state;
+	BL_AUTO(bl_fleet) fleet = { 0 };
+	struct bl_err err = { 0 };
+	assert_works(parse_notes("[\"a: not supported\",\"\u00fc\"]", &fleet, &err), &err);
+	assert_int_equal(fleet.notes.n, 2);
+	assert_string_equal(fleet.notes.items[0], "a: not supported");
+	bl_autofree char *of_node = with("\"notes\":[\"x\",\"y z\"]");
+	BL_AUTO(bl_fleet) own = { 0 };
+	assert_works(parse(of_node, &own, &err), &err);
+	assert_int_equal(own.notes.n, 2);
+	assert_string_equal(own.notes.items[1], "node web1: y z");
+	bl_autofree char *most = many_notes(1000);
+	BL_AUTO(bl_fleet) full = { 0 };
+	assert_works(parse_notes(most, &full, &err), &err);
+	assert_int_equal(full.notes.n, 1000);
+	bl_autofree char *more = many_notes(1001);
+	const char *const bad[] = {
+		"3", "\"a\"", "{}", "[3]", "[\"\"]", "[\"a\\nb\"]", "[\"\\u001b\"]", more,
+	};
+	for (size_t i = 0; i < BL_COUNT(bad); i++) {
+		struct bl_fleet none = { 0 };
+		assert_int_equal(parse_notes(bad[i], &none, &err), -1);
+		assert_non_null(strstr(err.msg, "f.json: 'notes' is "));
+		assert_non_null(strstr(err.msg, "it must be a list of at most 1000 texts"));
+		assert_null(none.notes.items);
+	}
+}
+
 static void nodes_stay_in_the_order_of_the_document(void **state)
 {
 	(void)state;
@@ -452,6 +520,10 @@ static void a_bad_setting_is_told_with_node_field_and_what_is_wanted(void **stat
 		  "'system' is 7; it must be null or a system like \"x86_64-linux\"" },
 		{ "\"system\":\"a b\"",
 		  "'system' is \"a b\"; it must be null or a system like \"x86_64-linux\"" },
+		{ "\"notes\":[\"a\\nb\"]",
+		  "'notes' has \"a\\nb\" as entry 1; it must be a list of texts, each of one line" },
+		{ "\"buildOn\":\"host\"",
+		  "'buildOn' is \"host\"; it must be \"deployer\" or \"target\"" },
 		{ "\"strategy\":\"trial\"",
 		  "'strategy' is \"trial\"; it must be \"auto\", \"live\", \"boot\", "
 		  "\"live+boot\", \"kexec\" or \"unguarded-boot\"" },
@@ -976,6 +1048,8 @@ int main(void)
 		cmocka_unit_test(what_is_left_out_gets_its_documented_default),
 		cmocka_unit_test(
 			a_fast_connection_turns_substitution_off_unless_it_is_asked_for),
+		cmocka_unit_test(a_system_is_built_here_unless_the_target_is_named),
+		cmocka_unit_test(notes_are_read_a_line_each_and_a_thousand_at_most),
 		cmocka_unit_test(nodes_stay_in_the_order_of_the_document),
 		cmocka_unit_test(a_document_that_is_not_a_fleet_is_refused),
 		cmocka_unit_test(a_rollout_is_read_in_all_its_forms),

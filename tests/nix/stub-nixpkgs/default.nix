@@ -2,7 +2,7 @@
 #
 # Stands in for nixpkgs where there is none: as much as belay's Nix files ask for. Packages have the right
 # names and attributes (`spec` is what mkDerivation was given), and a bin/NAME that prints its arguments.
-{ system, ... }:
+{ system ? builtins.currentSystem, overlays ? [ ], config ? { }, ... }:
 let
   inherit (builtins) attrNames concatStringsSep functionArgs intersectAttrs listToAttrs mapAttrs;
 
@@ -41,6 +41,8 @@ let
 
   static = prefix: let pkgs = makePkgs prefix pkgs; in pkgs;
   self = makePkgs "native" self // {
+    inherit overlays config;
+    path = ./.;
     pkgsStatic = static "static";
     pkgsCross = {
       musl64.pkgsStatic = static "cross-x86_64";

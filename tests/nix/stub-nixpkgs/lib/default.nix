@@ -2,11 +2,11 @@
 #
 # As much of nixpkgs' lib as belay's Nix files use, under the same names and with the same meanings: above all the
 # module system with options, priorities, conditions, submodules and free forms. No documentation, no type checks
-# but for strings and booleans, no order.
+# but for the simplest, no order.
 let
   inherit (builtins)
     attrNames concatLists concatMap concatStringsSep elem elemAt filter foldl' head intersectAttrs isAttrs isBool
-    isPath isString length listToAttrs mapAttrs removeAttrs tail;
+    isInt isPath isString length listToAttrs mapAttrs removeAttrs tail;
 
   lib = {
     inherit concatStringsSep elem foldl' mapAttrs;
@@ -22,6 +22,7 @@ let
     mkMerge = contents: { _type = "merge"; inherit contents; };
     mkOverride = priority: content: { _type = "override"; inherit priority content; };
     mkDefault = lib.mkOverride 1000;
+    mkBefore = content: content;
     mkForce = lib.mkOverride 50;
 
     mkOptionType = args: { merge = lib.mergeEqualOption; } // args;
@@ -34,6 +35,12 @@ let
     types = {
       str = typed "string" isString;
       bool = typed "boolean" isBool;
+      path = typed "path" (v: isString v || isPath v);
+      ints.unsigned = typed "unsigned integer" (v: isInt v && v >= 0);
+      enum = values: typed "one of a list" (v: elem v values);
+      nullOr = type: lib.mkOptionType {
+        merge = loc: defs: if (head defs).value == null then lib.mergeEqualOption loc defs else type.merge loc defs;
+      };
       anything = lib.mkOptionType { };
       listOf = _type: lib.mkOptionType { merge = _loc: defs: concatLists (map (d: d.value) defs); };
       attrsOf = type: lib.mkOptionType { merge = members (lib.filterAttrs (_: o: o.isDefined)) type; };

@@ -7,16 +7,20 @@ let
     freeformType = lib.types.attrsOf lib.types.anything;
     options.networking.hostName = lib.mkOption { type = lib.types.str; default = "nixos"; };
     options.nixpkgs.system = lib.mkOption { type = lib.types.str; default = if system == null then "x86_64-linux" else system; };
+    options.nixpkgs.overlays = lib.mkOption { type = lib.types.listOf lib.types.anything; default = [ ]; };
+    options.nixpkgs.config = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
     options.users.users = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
     options.programs.ssh.knownHosts = lib.mkOption { type = lib.types.attrsOf lib.types.anything; default = { }; };
     options.system.build = lib.mkOption { type = lib.types.attrsOf lib.types.anything; };
+    options.system.extraDependencies = lib.mkOption { type = lib.types.listOf lib.types.anything; default = [ ]; };
     options.system.stateVersion = lib.mkOption { type = lib.types.str; default = "24.05"; };
     config.system.build.toplevel = derivation {
       name = "nixos-system-${config.networking.hostName}";
       inherit (config.nixpkgs) system;
       builder = "/bin/sh";
       args = [ "-c" "echo \"$made\" > $out" ];
-      made = builtins.toJSON (removeAttrs config [ "system" "_module" ]);
+      made = builtins.toJSON (removeAttrs config [ "system" "deployment" "_module" ]);
+      inherit (config.system) extraDependencies;
     };
   };
 in
