@@ -15,8 +15,8 @@ fleet:
 let
   inherit (builtins)
     addErrorContext all attrNames concatStringsSep elem elemAt filter foldl' genList getContext
-    head isAttrs isBool isFunction isInt isList isPath isString length listToAttrs map mapAttrs match replaceStrings sort
-    split stringLength substring tail toJSON toString typeOf unsafeDiscardStringContext unsafeGetAttrPos;
+    head isAttrs isBool isFunction isInt isList isPath isString length listToAttrs map mapAttrs match replaceStrings
+    sort split stringLength substring tail toJSON toString typeOf unsafeDiscardStringContext unsafeGetAttrPos;
 
   # ---- errors: all begin with "belay: " and are one line, so that belay finds them in what Nix prints
 

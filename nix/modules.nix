@@ -104,7 +104,8 @@ let
             wanted = option:
               # Where there is no configuration that they are part of, it is fleet.nix's to say so.
               if option == "closurePaths" then config.closurePaths != [ ] && options.toplevel.highestPrio != 1000
-              else if known.defaults ? ${option} || elem option (known.merged ++ [ "host" "substituteOnTarget" "toplevel" ])
+              else if known.defaults ? ${option}
+                || elem option (known.merged ++ [ "host" "substituteOnTarget" "toplevel" ])
               then options.${option}.isDefined
               else !(options ? ${option});
           in

@@ -38,7 +38,7 @@ struct bl_fleet {
 	size_t n;
 	struct bl_rollout_settings rollout;
 	struct json_t
-		*document; /* what it was parsed from; systems that came later are in it */
+		*document;    /* what it was parsed from; systems that came later are in it */
 	struct bl_strv notes; /* for the user, a line each: what of the fleet is not honoured */
 };
 
