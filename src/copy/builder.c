@@ -107,6 +107,10 @@ static void give_up_explained(struct bl_building *g, const char *doing, int stat
 	bl_autofree char *what = NULL;
 	char *remedy = NULL;
 	bl_copy_explain(bl_buf_str(&g->said), status, &what, &remedy);
+	if (g->step == FETCH && strstr(bl_buf_str(&g->said), "lacks a"))
+		bl_replace_str(&remedy,
+			       "run belay as root, sign the paths, or list yourself in "
+			       "trusted-users on this machine");
 	give_up(g, bl_xprintf("%s: %s", doing, what), remedy);
 }
 

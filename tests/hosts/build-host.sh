@@ -72,6 +72,20 @@ oracle web1 COMMITTED "$own" 2
 oracle web2 COMMITTED "$other" 2
 check "the log is there" sh -c "'$TB/ctl' ssh root@web1 nix log '$DRV' | grep -q 'line 1 of the log'"
 
+# ---- what is no system is seen by the host alone
+bad_drv=$DRV bad=$SYSTEM
+DRV=$(ctl nix-instantiate -E 'derivation { name = "nixos-system-none"; system = "x86_64-linux"; builder = "/bin/sh";
+  args = [ "-c" "PATH=/bin:/usr/bin; mkdir $out # '"$unique"'" ]; }' 2> /dev/null)
+none=$(ctl nix-store -q --outputs "$DRV")
+SYSTEM=$none
+fleet web1="$SYSTEM"; of_derivation
+check_not "a derivation that is no system" belay deploy --fleet-json "$FLEET" --build-host web1
+is "no system: status 1" "$RC" 1
+like "no system: web1 says so" "$OUT" "reason: system: $none is not a NixOS system: it has no activate"
+oracle web1 COMMITTED "$own" 2
+DRV=$bad_drv SYSTEM=$bad
+fleet web1="$SYSTEM" web2="$good"; of_derivation
+
 # ---- with --keep-going web2 goes on without it
 check_not "with --keep-going" belay deploy --fleet-json "$FLEET" --build-host web1 --keep-going
 is "with --keep-going: status 1" "$RC" 1
