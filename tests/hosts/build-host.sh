@@ -107,7 +107,7 @@ check "a user with sudo: web1 builds its own system" belay deploy --fleet-json "
 check "it was built there" built_on web1 "$SYSTEM" "$DRV"
 oracle web1 COMMITTED "$SYSTEM" 4
 
-# ---- it is gone in the middle
+# ---- an interrupt stops what was begun there; the host is gone in the middle
 cat > "$TEST/slow.nix" << 'X'
 { unique }: derivation {
   name = "nixos-system-slow"; system = "x86_64-linux"; builder = "/bin/sh"; inherit unique;
@@ -118,6 +118,15 @@ DRV=$(ctl nix-instantiate "$TEST/slow.nix" --argstr unique "$unique" 2> /dev/nul
 SYSTEM=$(ctl nix-store -q --outputs "$DRV")
 unset HOST_web1
 fleet web2="$SYSTEM"; of_derivation
+builds_nothing() { ! on web1 pgrep -f 'sleep 100'; }
+belay_start deploy --fleet-json "$FLEET" --build-host web1
+check "a build is begun on web1" wait_for 30 grep -q 'building nixos-system-slow' "$OUT"
+check "it runs" wait_for 10 on web1 pgrep -f 'sleep 100'
+kill -INT "$BELAY_PID"
+belay_wait
+is "interrupted: status 130" "$RC" 130
+check "interrupted: web1 stops building" wait_for 10 builds_nothing
+check "interrupted: no root is left there" wait_for 5 on web1 sh -c '! ls -d /nix/var/nix/gcroots/belay/build.*'
 belay_start deploy --fleet-json "$FLEET" --build-host web1
 check "a build goes on on web1" wait_for 30 grep -q 'building nixos-system-slow' "$OUT"
 crash web1
