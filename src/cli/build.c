@@ -204,9 +204,11 @@ static void on_tick(void *ctx)
 static const struct bl_build *why(const struct bl_builder *b, const char *drv)
 {
 	const struct bl_progress *p = &b->progress;
+	BL_AUTO(bl_strv) needs = { 0 };
+	if (p->n_failed > 0)
+		bl_build_needs(drv, &needs);
 	for (size_t i = 0; i < p->n_failed; i++)
-		if (strcmp(p->failed[i]->drv, drv) == 0 ||
-		    bl_build_needs(drv, p->failed[i]->drv))
+		if (bl_strv_has(&needs, p->failed[i]->drv))
 			return p->failed[i];
 	return NULL;
 }

@@ -23,17 +23,19 @@
  * $2 "--keep-going" or nothing. What is to be built comes by standard input, a line each and
  * then an empty one: derivation, store path, "stays" or "back". Roots are made before there is
  * anything for them, so that there is no moment without. What goes back is rooted as long as
- * the connection lasts; a power cut must not make that for ever.
+ * the connection lasts; a power cut must not make that for ever. When we are gone before Nix
+ * has ended, our end of standard input is, and Nix is stopped.
  */
 static const char script[] =
 	"export PATH=\"$PATH:/run/current-system/sw/bin\"; set -f; r=/nix/var/nix/gcroots/belay; d=; drvs=; outs=; i=0; "
 	"if [ \"$(id -u)\" = 0 ]; then mkdir -p $r; find $r -maxdepth 1 -name 'build.*' -mtime +1 -exec rm -rf {} +; "
-	"d=$(mktemp -d $r/build.XXXXXX) || exit 1; trap 'rm -rf \"$d\"' EXIT; trap 'exit 1' HUP TERM; fi; "
+	"d=$(mktemp -d $r/build.XXXXXX) || exit 1; trap 'rm -rf \"$d\"' EXIT; trap 'exit 1' HUP TERM PIPE; fi; "
 	"echo belay-ready; "
 	"while read -r drv out how && [ -n \"$drv\" ]; do drvs=\"$drvs $drv\"; outs=\"$outs $out\"; i=$((i + 1)); "
 	"[ -z \"$d\" ] || if [ \"$how\" = stays ]; then ln -sfn \"$out\" $r/next; else ln -s \"$out\" \"$d/$i\"; fi; done; "
 	"[ -n \"$drvs\" ] || exit 0; "
-	"nix-store --realise $2 --log-format internal-json $drvs < /dev/null > /dev/null; s=$?; "
+	"exec 3<&0; nix-store --realise $2 --log-format internal-json $drvs < /dev/null > /dev/null & p=$!; "
+	"{ read -r x <&3; kill $p; } > /dev/null 2>&1 & w=$!; wait $p; s=$?; kill $w; "
 	"[ $s = 0 ] || nix-store --check-validity --print-invalid $outs; "
 	"echo \"belay-built $s\"; read -r x";
 
@@ -107,6 +109,10 @@ static void give_up_explained(struct bl_building *g, const char *doing, int stat
 	bl_autofree char *what = NULL;
 	char *remedy = NULL;
 	bl_copy_explain(bl_buf_str(&g->said), status, &what, &remedy);
+	if (g->step == FETCH && strstr(bl_buf_str(&g->said), "lacks a"))
+		bl_replace_str(&remedy,
+			       "run belay as root, sign the paths, or list yourself in "
+			       "trusted-users on this machine");
 	give_up(g, bl_xprintf("%s: %s", doing, what), remedy);
 }
 

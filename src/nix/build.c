@@ -64,13 +64,10 @@ int bl_build_root_start(const char *const *paths, const char *root, pid_t *out,
 	return 0;
 }
 
-bool bl_build_needs(const char *drv, const char *part)
+void bl_build_needs(const char *drv, struct bl_strv *out)
 {
 	const char *const argv[] = { "nix-store", "--query", "--requisites", drv, NULL };
-	BL_AUTO(bl_strv) paths = { 0 };
 	bl_autofree char *text = NULL;
-	if (bl_nix_output(argv, &text, NULL, NULL) < 0)
-		return false;
-	bl_strv_split(&paths, text, '\n');
-	return bl_strv_has(&paths, part);
+	if (bl_nix_output(argv, &text, NULL, NULL) == 0)
+		bl_strv_split(out, text, '\n');
 }

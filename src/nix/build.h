@@ -33,7 +33,8 @@ int bl_build_root(const char *const *paths, const char *root, struct bl_err *err
 int bl_build_root_start(const char *const *paths, const char *root, pid_t *out,
 			struct bl_err *err) BL_MUST_CHECK;
 
-/* Whether @drv needs the derivation @part, or is it. */
-bool bl_build_needs(const char *drv, const char *part);
+/* The store paths that the derivation @drv needs, itself among them; none when Nix does not
+ * say. */
+void bl_build_needs(const char *drv, struct bl_strv *out);
 
 #endif

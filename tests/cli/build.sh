@@ -195,6 +195,26 @@ run deploy --fleet-json there.json --build-host builder --keep-going
 exits "--build-host: a build fails there, --keep-going: status 1" 1
 says "--build-host: a build fails there, --keep-going: the other is deployed" "[web1] Successfully activated new system!"
 says "--build-host: a build fails there, --keep-going: who is left out" "node web3: not built: tool failed"
+# ---- buildOn: each on itself
+NODE_FIELDS='"buildOn":"target"' nodes own.json o web1 web2
+good_builder() {
+  host "$1" << 'X'
+case $command in *belay-ready*) run_command ;; esac
+if [ -n "$fresh" ]; then confirm; runs=$(new); state COMMITTING 1; state COMMITTED 0; sleep 5
+else up_to_start; state WAIT_CONFIRM 1 left_ms=20000; exec sleep 20; fi
+X
+}
+good_builder web1; good_builder web2
+forget
+run deploy --fleet-json own.json
+if grep -q "unknown key 'buildOn'" "$tmp/err"; then skip "buildOn" "fleets do not have it yet"; else
+  exits "buildOn target: status 0" 0
+  for h in web1 web2; do says "buildOn target: $h builds its own" "build on $h: built nixos-system-$h-o ("; done
+  for h in web1 web2; do
+    if grep -q "^nix .* copy .*$(path own.json $h)" "$tmp/nix.log"; then fail "buildOn target: $h is sent nothing" "$tmp/nix.log"; else pass "buildOn target: $h is sent nothing"; fi
+  done
+fi
+
 host gone << 'X'
 refuse_connection 'Connection refused'
 X

@@ -72,6 +72,20 @@ oracle web1 COMMITTED "$own" 2
 oracle web2 COMMITTED "$other" 2
 check "the log is there" sh -c "'$TB/ctl' ssh root@web1 nix log '$DRV' | grep -q 'line 1 of the log'"
 
+# ---- what is no system is seen by the host alone
+bad_drv=$DRV bad=$SYSTEM
+DRV=$(ctl nix-instantiate -E 'derivation { name = "nixos-system-none"; system = "x86_64-linux"; builder = "/bin/sh";
+  args = [ "-c" "PATH=/bin:/usr/bin; mkdir $out # '"$unique"'" ]; }' 2> /dev/null)
+none=$(ctl nix-store -q --outputs "$DRV")
+SYSTEM=$none
+fleet web1="$SYSTEM"; of_derivation
+check_not "a derivation that is no system" belay deploy --fleet-json "$FLEET" --build-host web1
+is "no system: status 1" "$RC" 1
+like "no system: web1 says so" "$OUT" "reason: system: $none is not a NixOS system: it has no activate"
+oracle web1 COMMITTED "$own" 2
+DRV=$bad_drv SYSTEM=$bad
+fleet web1="$SYSTEM" web2="$good"; of_derivation
+
 # ---- with --keep-going web2 goes on without it
 check_not "with --keep-going" belay deploy --fleet-json "$FLEET" --build-host web1 --keep-going
 is "with --keep-going: status 1" "$RC" 1
@@ -93,7 +107,7 @@ check "a user with sudo: web1 builds its own system" belay deploy --fleet-json "
 check "it was built there" built_on web1 "$SYSTEM" "$DRV"
 oracle web1 COMMITTED "$SYSTEM" 4
 
-# ---- it is gone in the middle
+# ---- an interrupt stops what was begun there; the host is gone in the middle
 cat > "$TEST/slow.nix" << 'X'
 { unique }: derivation {
   name = "nixos-system-slow"; system = "x86_64-linux"; builder = "/bin/sh"; inherit unique;
@@ -104,6 +118,15 @@ DRV=$(ctl nix-instantiate "$TEST/slow.nix" --argstr unique "$unique" 2> /dev/nul
 SYSTEM=$(ctl nix-store -q --outputs "$DRV")
 unset HOST_web1
 fleet web2="$SYSTEM"; of_derivation
+builds_nothing() { ! on web1 pgrep -f 'sleep 100'; }
+belay_start deploy --fleet-json "$FLEET" --build-host web1
+check "a build is begun on web1" wait_for 30 grep -q 'building nixos-system-slow' "$OUT"
+check "it runs" wait_for 10 on web1 pgrep -f 'sleep 100'
+kill -INT "$BELAY_PID"
+belay_wait
+is "interrupted: status 130" "$RC" 130
+check "interrupted: web1 stops building" wait_for 10 builds_nothing
+check "interrupted: no root is left there" wait_for 5 on web1 sh -c '! ls -d /nix/var/nix/gcroots/belay/build.*'
 belay_start deploy --fleet-json "$FLEET" --build-host web1
 check "a build goes on on web1" wait_for 30 grep -q 'building nixos-system-slow' "$OUT"
 crash web1

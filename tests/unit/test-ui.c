@@ -121,6 +121,73 @@ static void what_was_looked_at_is_told_with_its_level_and_remedy(void **state)
 				  "[web1] Ready for a deployment\n");
 }
 
+#define DRV "/nix/store/amhchmd1dxzqgzdbs0a03i58h047d9kz-linux-6.6.drv"
+
+static const struct bl_ui_build builds[] = {
+	{ "running", "linux-6.6", DRV, NULL, 3, 10, NULL, NULL, NULL },
+	{ "done", "linux-6.6", DRV, "web1", 1, 10, NULL, NULL, NULL },
+	{ "failed", "linux-6.6", DRV, "web1", 1, 10, "exit code 2", "CC a.o\n\033[2Jno\n",
+	  "nix log " DRV },
+	{ "failed", "linux-6.6", DRV, NULL, 1, 0, "killed", NULL, NULL },
+	{ "running", "x\033[2J\ny", DRV, NULL, 1, 0, NULL, NULL, NULL },
+};
+
+static void builds_are_told_one_line_each_and_failures_in_full(void **state)
+{
+	(void)state;
+	struct bl_ui *ui = ui_to_file(BL_UI_PLAIN);
+	for (size_t i = 0; i < BL_COUNT(builds); i++)
+		bl_ui_build(ui, &builds[i]);
+	bl_ui_status(ui, "not for those who read lines");
+	bl_autofree char *text = all_of(ui);
+	assert_string_equal(text, "build: building linux-6.6 (3 of 10)\n"
+				  "build on web1: built linux-6.6 (1 of 10)\n"
+				  "build on web1: linux-6.6 failed: exit code 2\n"
+				  "  log: CC a.o\n"
+				  "       \\x1b[2Jno\n"
+				  "  next: nix log " DRV "\n"
+				  "build: linux-6.6 failed: killed\n"
+				  "build: building x\\x1b[2J\\x0ay\n");
+}
+
+static void json_has_builds(void **state)
+{
+	(void)state;
+	struct bl_ui *ui = ui_to_file(BL_UI_JSON);
+	bl_ui_build(ui, &builds[0]);
+	bl_ui_build(ui, &builds[2]);
+	bl_ui_status(ui, "not for programs");
+	bl_autofree char *text = all_of(ui);
+	char *second = strchr(text, '\n') + 1;
+	json_t *running = json_loadb(text, (size_t)(second - text), 0, NULL);
+	json_t *failed = json_loads(second, 0, NULL);
+	const char *state_ = NULL;
+	const char *name = NULL;
+	const char *host = NULL;
+	const char *log = NULL;
+	const char *next = NULL;
+	json_int_t number = 0;
+	json_int_t of = 0;
+	assert_int_equal(json_unpack(running, "{s:s,s:s,s:I,s:I}", "state", &state_, "name",
+				     &name, "number", &number, "of", &of),
+			 0);
+	assert_string_equal(state_, "running");
+	assert_string_equal(name, "linux-6.6");
+	assert_int_equal(number, 3);
+	assert_int_equal(of, 10);
+	assert_null(json_object_get(running, "host"));
+	assert_null(json_object_get(running, "reason"));
+	assert_int_equal(json_unpack(failed, "{s:s,s:s,s:s,s:s}", "state", &state_, "host",
+				     &host, "log", &log, "next", &next),
+			 0);
+	assert_string_equal(state_, "failed");
+	assert_string_equal(host, "web1");
+	assert_string_equal(log, "CC a.o\n\\x1b[2Jno");
+	assert_string_equal(next, "nix log " DRV);
+	json_decref(running);
+	json_decref(failed);
+}
+
 static void waves_are_told_where_there_are_several_or_canaries(void **state)
 {
 	(void)state;
@@ -936,6 +1003,40 @@ static void a_terminal_is_drawn_ten_times_a_second_at_most_and_only_when_changed
 	close(p.slave);
 }
 
+static void a_status_is_one_line_that_goes_away(void **state)
+{
+	(void)state;
+	ascii_terminal();
+	struct pty p;
+	struct screen s;
+	pty_open(&p, 40, 24);
+	screen_init(&s, 40);
+	struct bl_ui *ui = bl_ui_new(BL_UI_TERMINAL, -1, p.slave);
+	bl_ui_status(ui, "");
+	bl_autofree char *nothing = pty_read(&p);
+	assert_string_equal(nothing, "");
+	bl_ui_status(ui, "build: 1/3 built, 1 running (nixos-system-web1-24.05)");
+	bl_ui_build(ui, &builds[0]);
+	bl_autofree char *first = pty_read(&p);
+	screen_feed(&s, first);
+	assert_string_equal(screen_line(&s, 0), "build: 1/3 built, 1 running (nixos-s...");
+	bl_ui_build(ui, &builds[3]);
+	bl_sleep_ms(110);
+	bl_ui_status(ui, "build: 2/3\033[2J");
+	bl_autofree char *second = pty_read(&p);
+	screen_feed(&s, second);
+	assert_string_equal(screen_line(&s, 0), "build: linux-6.6 failed: killed");
+	assert_string_equal(screen_line(&s, 1), "build: 2/3\\x1b[2J");
+	bl_ui_status(ui, "");
+	bl_autofree char *third = pty_read(&p);
+	screen_feed(&s, third);
+	assert_string_equal(screen_line(&s, 1), "");
+	assert_int_equal(s.row, 1);
+	bl_ui_free(ui);
+	close(p.master);
+	close(p.slave);
+}
+
 static void a_note_is_not_lost_when_the_picture_ends_early(void **state)
 {
 	(void)state;
@@ -985,6 +1086,8 @@ int main(void)
 		cmocka_unit_test(a_good_deployment_reads_as_users_know_it),
 		cmocka_unit_test(a_failure_is_told_with_reason_state_next_and_a_summary),
 		cmocka_unit_test(what_was_looked_at_is_told_with_its_level_and_remedy),
+		cmocka_unit_test(builds_are_told_one_line_each_and_failures_in_full),
+		cmocka_unit_test(json_has_builds),
 		cmocka_unit_test(waves_are_told_where_there_are_several_or_canaries),
 		cmocka_unit_test(a_second_run_s_results_are_what_counts),
 		cmocka_unit_test(json_has_waves_and_a_second_run),
@@ -1012,6 +1115,7 @@ int main(void)
 			a_terminal_keeps_the_picture_then_tells_failures_and_the_summary),
 		cmocka_unit_test(
 			a_terminal_is_drawn_ten_times_a_second_at_most_and_only_when_changed),
+		cmocka_unit_test(a_status_is_one_line_that_goes_away),
 		cmocka_unit_test(a_note_is_not_lost_when_the_picture_ends_early),
 		cmocka_unit_test(
 			a_thousand_hosts_and_a_hundred_thousand_lines_take_little_time),
