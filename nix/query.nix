@@ -7,6 +7,7 @@
 #     { settings = null; }       the document without the nodes' systems
 #     { settings = [ regex ]; }  the same, with nodes whose name matches one of them. With canaries by name it is
 #                                all of them: who is a canary is told by nodes that may not be asked for
+#     { names = true; }          the same again, of all nodes, without anything but their names
 #     { systems = [ name ]; }    of each of these nodes { toplevel, system }
 #
 # No path in here, for the same reason as in fleet.nix.
@@ -19,7 +20,9 @@ let
   isWanted = name: query.settings == null || isString canary || any (regex: match regex name != null) query.settings;
   pick = f: names: listToAttrs (map (name: { inherit name; value = f data.nodes.${name}; }) names);
 in
-if query ? settings then
+if query ? names then
+  { inherit (data) belayFleet; nodes = builtins.mapAttrs (name: _: { host = name; }) data.nodes; }
+else if query ? settings then
   data // { nodes = pick (node: removeAttrs node ofSystem) (filter isWanted (attrNames data.nodes)); }
 else
   pick (node: { inherit (node) toplevel system; }) query.systems

@@ -23,8 +23,21 @@
 #define LINE_EVERY_NS (10000 * BL_NS_PER_MS)
 
 const struct bl_command *const bl_commands[] = {
-	&bl_cmd_deploy,   &bl_cmd_doctor, &bl_cmd_status, &bl_cmd_log,
-	&bl_cmd_history_, &bl_cmd_resume, &bl_cmd_abort,  NULL,
+	&bl_cmd_deploy,
+	&bl_cmd_doctor,
+	&bl_cmd_status,
+	&bl_cmd_log,
+	&bl_cmd_history_,
+	&bl_cmd_resume,
+	&bl_cmd_abort,
+	&bl_cmd_confirm,
+	&bl_cmd_switch_,
+	&bl_cmd_boot,
+	&bl_cmd_test,
+	&bl_cmd_build_,
+	&bl_cmd_dry_activate,
+	&bl_cmd_list_generations,
+	NULL,
 };
 
 int bl_cmd_fail(const struct bl_err *err)
@@ -81,20 +94,40 @@ static int read_and_select(const struct bl_strv *words, const struct bl_strv *re
 	return 0;
 }
 
+/* Which name was meant, is told by those that were not asked for. */
+static void explain_words(const struct bl_strv *words, struct bl_source *source,
+			  struct bl_err *err)
+{
+	BL_AUTO(bl_fleet) names = { 0 };
+	BL_AUTO(bl_selection) selection = { 0 };
+	struct bl_err why = { 0 };
+	if (source->kind != BL_SRC_JSON && source->decided && words->n > 0 &&
+	    bl_fleet_read_names(source, &names, &why) == 0 &&
+	    bl_select(&names, words, &selection, &why) < 0)
+		*err = why;
+}
+
+int bl_cmd_read(const struct bl_strv *words, const struct bl_strv *read,
+		struct bl_source *source, struct bl_fleet *fleet,
+		struct bl_selection *selection, struct bl_err *err)
+{
+	int rc = read_and_select(words, read ? read : words, source, fleet, selection, err);
+	if (rc < 0)
+		explain_words(words, source, err);
+	return rc;
+}
+
 int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl_fleet *fleet,
 		 struct bl_selection *selection, struct bl_err *err)
 {
-	const struct bl_strv all = { 0 };
+	static const struct bl_strv all = { 0 };
 	if (find_source(args, source, err) < 0)
 		return -1;
 	for (size_t i = 0; i < args->nix.n; i++)
 		bl_strv_add(&source->flags, args->nix.items[i]);
-	/* who is a canary, and which name was meant, are told by nodes that were not asked for
-	 */
-	int rc = read_and_select(&args->on, args->canary ? &all : &args->on, source, fleet,
-				 selection, err);
-	if (rc < 0 && source->decided && args->on.n > 0)
-		rc = read_and_select(&args->on, &all, source, fleet, selection, err);
+	/* and so is who is a canary */
+	int rc = bl_cmd_read(&args->on, args->canary ? &all : NULL, source, fleet, selection,
+			     err);
 	if (rc == 0 && source->foreign)
 		fprintf(stderr, "reading %s from %s\n", source->foreign, source->where);
 	return rc;
@@ -142,6 +175,10 @@ int bl_cmd_evaluate(const struct bl_args *args, struct bl_source *source,
 		.failed = on_failed,
 		.ctx = &t,
 	};
+	for (size_t i = 0; i < fleet->notes.n; i++) {
+		bl_autofree char *text = bl_visible(fleet->notes.items[i]);
+		fprintf(stderr, "note: %s\n", text);
+	}
 	int rc = bl_fleet_evaluate(source, &how, fleet, sel, err);
 	if (t.live && t.told)
 		fputs("\r\033[K", stderr);

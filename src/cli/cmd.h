@@ -19,7 +19,8 @@ enum bl_exit {
 };
 
 extern const struct bl_command bl_cmd_deploy, bl_cmd_doctor, bl_cmd_status, bl_cmd_log,
-	bl_cmd_history_, bl_cmd_resume, bl_cmd_abort;
+	bl_cmd_history_, bl_cmd_resume, bl_cmd_abort, bl_cmd_confirm, bl_cmd_switch_,
+	bl_cmd_boot, bl_cmd_test, bl_cmd_build_, bl_cmd_dry_activate, bl_cmd_list_generations;
 /* All of them, NULL-terminated, in the order of --help. */
 extern const struct bl_command *const bl_commands[];
 
@@ -132,6 +133,11 @@ const char *bl_cmd_datadir(void);
  * have no systems yet. */
 int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl_fleet *fleet,
 		 struct bl_selection *selection, struct bl_err *err) BL_MUST_CHECK;
+/* The same of @source, as @words select; @read, NULL for @words, are the nodes that are needed.
+ */
+int bl_cmd_read(const struct bl_strv *words, const struct bl_strv *read,
+		struct bl_source *source, struct bl_fleet *fleet,
+		struct bl_selection *selection, struct bl_err *err) BL_MUST_CHECK;
 /*
  * Evaluates the systems of @sel's nodes, and tells how far it is. With --keep-going those that
  * fail are told and taken out of @sel, and @out_failed says how many.

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `belay deploy`: evaluate, build, then everything that the drive does. */
+#include "cli/deploy.h"
+
 #include "cli/build.h"
 #include "cli/takeback.h"
 #include "cli/telling.h"
@@ -169,6 +171,15 @@ static void tell_not_built(const struct deployment *d, struct bl_telling *t,
 		bl_telling_not_built(t, d->run, &built->missing[i]);
 }
 
+/* Systems that the hosts have already, such as an older generation's. */
+static bool all_built_there(const struct bl_selection *sel)
+{
+	for (size_t i = 0; i < sel->n; i++)
+		if (!sel->nodes[i]->built_there)
+			return false;
+	return true;
+}
+
 /* Everything between a run's begin and its end. */
 static int deploy(struct deployment *d, struct bl_err *err)
 {
@@ -190,7 +201,7 @@ static int deploy(struct deployment *d, struct bl_err *err)
 	struct bl_built built = { 0 };
 	struct bl_telling *t = NULL;
 	int code = -1;
-	if (bl_cmd_build(&build, &built, err) == 0 &&
+	if ((all_built_there(d->sel) || bl_cmd_build(&build, &built, err) == 0) &&
 	    bl_cmd_agent_for(d->sel, &agent, err) == 0) {
 		d->agent = agent;
 		t = bl_telling_new(d->args, d->history);
@@ -269,34 +280,23 @@ static int overrule(struct bl_fleet *fleet, const struct bl_args *args,
 	return overrule_rollout(&fleet->rollout, args, err);
 }
 
-static int run_deploy(const struct bl_args *args)
+int bl_deploy(const struct bl_args *args, const char *command, const char *source,
+	      struct bl_fleet *fleet, struct bl_selection *sel)
 {
 	struct bl_err err = { 0 };
-	enum bl_strategy strategy = BL_STRATEGY_AUTO;
-	BL_AUTO(bl_source) source = { 0 };
-	BL_AUTO(bl_fleet) fleet = { 0 };
-	BL_AUTO(bl_selection) sel = { 0 };
 	struct bl_history *history = NULL;
-	size_t failed = 0;
 	char run[32];
-	if (parse_strategy(args->strategy, &strategy, &err) < 0 ||
-	    bl_cmd_fleet(args, &source, &fleet, &sel, &err) < 0 ||
-	    overrule(&fleet, args, strategy, &err) < 0 ||
-	    check_rollout(&fleet, &sel, &err) < 0 ||
-	    bl_cmd_evaluate(args, &source, &fleet, &sel, &failed, &err) < 0 ||
-	    bl_cmd_history(&history, &err) < 0)
+	if (bl_cmd_history(&history, &err) < 0)
 		return bl_cmd_fail(&err);
 	struct deployment d = { .args = args,
-				.fleet = &fleet,
-				.sel = &sel,
+				.fleet = fleet,
+				.sel = sel,
 				.history = history,
 				.run = run,
-				.source = source.where };
+				.source = source };
 	int code = -1;
-	int least = failed ? BL_EXIT_FAILED : BL_EXIT_OK;
-	if (bl_history_run_begin(history, "deploy", source.where, run, &err) == 0) {
+	if (bl_history_run_begin(history, command, source, run, &err) == 0) {
 		code = deploy(&d, &err);
-		code = code >= 0 && code < least ? least : code;
 		struct bl_err end = { 0 };
 		if (bl_history_run_end(history, run, code < 0 ? BL_EXIT_FAILED : code, &end) <
 		    0)
@@ -306,6 +306,24 @@ static int run_deploy(const struct bl_args *args)
 	bl_waves_free(&d.waves);
 	free(d.road);
 	return code < 0 ? bl_cmd_fail(&err) : code;
+}
+
+static int run_deploy(const struct bl_args *args)
+{
+	struct bl_err err = { 0 };
+	enum bl_strategy strategy = BL_STRATEGY_AUTO;
+	BL_AUTO(bl_source) source = { 0 };
+	BL_AUTO(bl_fleet) fleet = { 0 };
+	BL_AUTO(bl_selection) sel = { 0 };
+	size_t failed = 0;
+	if (parse_strategy(args->strategy, &strategy, &err) < 0 ||
+	    bl_cmd_fleet(args, &source, &fleet, &sel, &err) < 0 ||
+	    overrule(&fleet, args, strategy, &err) < 0 ||
+	    check_rollout(&fleet, &sel, &err) < 0 ||
+	    bl_cmd_evaluate(args, &source, &fleet, &sel, &failed, &err) < 0)
+		return bl_cmd_fail(&err);
+	int code = bl_deploy(args, "deploy", source.where, &fleet, &sel);
+	return code == BL_EXIT_OK && failed ? BL_EXIT_FAILED : code;
 }
 
 const struct bl_command bl_cmd_deploy = {

@@ -41,6 +41,8 @@ static int set(const struct bl_option *o, const char *value, struct bl_args *arg
 	case BL_OPT_NIX:
 		bl_strv_add(at, value);
 		return 0;
+	case BL_OPT_NONE:
+		return 0;
 	}
 	return 0;
 }
@@ -60,7 +62,7 @@ static int set_all(const struct bl_option *o, const char *first, int argc, char 
 	size_t n = values_of(o);
 	if (n == 0 && first)
 		return bl_err_set(err, BL_E_USAGE, "--%s takes no value", o->name);
-	if (o->kind == BL_OPT_FLAG)
+	if (o->kind == BL_OPT_FLAG || o->kind == BL_OPT_NONE)
 		return set(o, NULL, args, err);
 	if (o->kind == BL_OPT_NIX)
 		bl_strv_addf((struct bl_strv *)(void *)((char *)args + o->offset), "--%s",
@@ -139,6 +141,7 @@ void bl_args_free(struct bl_args *args)
 	free(args->batch);
 	free(args->on_failure);
 	free(args->build_host);
+	free(args->attr);
 	bl_strv_free(&args->on);
 	bl_strv_free(&args->nix);
 	*args = (struct bl_args){ 0 };

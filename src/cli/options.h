@@ -36,6 +36,12 @@ struct bl_args {
 	struct bl_strv nix;    /* options for Nix, each with its values */
 	uint64_t eval_workers; /* 0: not given */
 	uint64_t eval_memory;  /* MiB; 0: not given */
+	char *attr;
+	bool rollback;
+	bool upgrade;
+	bool no_confirm;
+	bool no_flake;
+	bool ask_sudo_password;
 };
 
 enum bl_option_kind {
@@ -43,7 +49,8 @@ enum bl_option_kind {
 	BL_OPT_STRING,
 	BL_OPT_LIST,
 	BL_OPT_NUMBER,
-	BL_OPT_NIX, /* is handed on to Nix as it is, with as many values as @arg has words */
+	BL_OPT_NIX,  /* is handed on to Nix as it is, with as many values as @arg has words */
+	BL_OPT_NONE, /* another tool's word for what belay does anyway */
 };
 
 struct bl_option {

@@ -3,6 +3,9 @@
 #include "cli/takeback.h"
 #include "cli/telling.h"
 
+#include "base/clock.h"
+#include "base/login.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,6 +257,105 @@ static int run_resume(const struct bl_args *args)
 	bl_history_close(h);
 	return code < 0 ? bl_cmd_fail(&err) : code;
 }
+
+/* ---- confirm: the same for the host that it is run on, by whoever has logged in anew */
+
+/* The newest transaction of this machine that a deployment on it has left open. */
+static int find_own(struct bl_history *h, const char *own, struct bl_history_host **out,
+		    size_t *out_n, const struct bl_history_host **out_entry, struct bl_err *err)
+{
+	struct bl_history_run *runs = NULL;
+	size_t n = 0;
+	if (bl_history_runs(h, LOOK_BACK, &runs, &n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n && !*out_entry; i++) {
+		bl_history_hosts_free(*out, *out_n);
+		*out = NULL;
+		*out_n = 0;
+		if (bl_history_hosts(h, runs[i].id, NULL, 1000000, out, out_n, err) < 0)
+			break;
+		for (size_t k = 0; k < *out_n; k++)
+			if (!(*out)[k].outcome && (*out)[k].epoch &&
+			    strcmp((*out)[k].target, own) == 0)
+				*out_entry = &(*out)[k];
+	}
+	bl_history_runs_free(runs, n);
+	return *out_entry
+		       ? 0
+		       : bl_err_set(err, BL_E_USAGE,
+				    "nothing on this host waits for a confirmation, as far as "
+				    "this user's history tells; belay history shows it");
+}
+
+/* The host decides; but what it will refuse can be said at once. */
+static int is_new_login(int64_t deployed_ms, struct bl_err *err)
+{
+	int64_t began_ns = 0;
+	if (bl_session_start(getpid(), &began_ns, NULL) < 0)
+		return bl_err_set(
+			err, BL_E_USAGE,
+			"this is no login over ssh, or a screen or tmux of an older one: "
+			"log in anew from where you reach this host, and run it there");
+	int64_t began_ms = bl_now_wall_ms() - (bl_now_boot_ns() - began_ns) / BL_NS_PER_MS;
+	if (began_ms < deployed_ms)
+		return bl_err_set(
+			err, BL_E_USAGE,
+			"this login began before the deployment did, and shows nothing: "
+			"log in anew from where you reach this host, and run it there");
+	return 0;
+}
+
+static int confirm(const struct bl_args *args, struct bl_history *h,
+		   const struct bl_history_host *entry, struct bl_err *err)
+{
+	static const struct bl_strv all = { 0 };
+	BL_AUTO(bl_fleet) fleet = { 0 };
+	BL_AUTO(bl_selection) sel = { 0 };
+	struct open_hosts open = { 0 };
+	int code = -1;
+	if (is_new_login(entry->started_ms, err) < 0 ||
+	    bl_fleet_single(entry->target, NULL, &fleet, err) < 0)
+		return -1;
+	bl_replace_str(&fleet.nodes[0].name, entry->host);
+	fleet.nodes[0].plan.local = true;
+	if (bl_select(&fleet, &all, &sel, err) == 0 &&
+	    collect(h, entry->run, &sel, &open, err) == 0)
+		code = take_up(args, h, entry->run, &open, err);
+	free_open(&open);
+	return code;
+}
+
+static int run_confirm(const struct bl_args *args)
+{
+	struct bl_err err = { 0 };
+	struct bl_history *h = NULL;
+	struct bl_history_host *hosts = NULL;
+	const struct bl_history_host *entry = NULL;
+	size_t n = 0;
+	char own[256] = "";
+	int code = -1;
+	if (gethostname(own, sizeof(own) - 1) < 0 || bl_cmd_history(&h, &err) < 0)
+		return bl_cmd_fail(&err);
+	if (find_own(h, own, &hosts, &n, &entry, &err) == 0)
+		code = confirm(args, h, entry, &err);
+	bl_history_hosts_free(hosts, n);
+	bl_history_close(h);
+	return code < 0 ? bl_cmd_fail(&err) : code;
+}
+
+static const struct bl_option confirm_options[] = { BL_COMMON_OPTIONS };
+
+const struct bl_command bl_cmd_confirm = {
+	.name = "confirm",
+	.words = "",
+	.summary = "Confirm what `belay switch` did on this host, from a new login",
+	.details =
+		"\nA deployment that is run on the host itself cannot tell whether the host can\n"
+		"still be reached. Whoever logs in anew can, and says so by this.\n",
+	.options = confirm_options,
+	.words_max = 0,
+	.run = run_confirm,
+};
 
 const struct bl_command bl_cmd_resume = {
 	.name = "resume",

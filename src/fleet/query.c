@@ -27,6 +27,13 @@ static const struct {
 	{ "nixosConfigurations", "readers/nixos.nix" },
 };
 
+void bl_source_take_nixos(struct bl_source *s)
+{
+	/* it is the last one, behind those that are made for deployments */
+	s->output = BL_COUNT(outputs) - 1;
+	s->decided = true;
+}
+
 /* ---- the sources */
 
 static bool has_flag(const struct bl_source *source, const char *flag)
@@ -56,9 +63,16 @@ static char *identity(const struct bl_source *source)
 	return text;
 }
 
+/* What nix-instantiate evaluates for files. */
+static const char *program_for(const struct bl_source *source)
+{
+	return source->kind == BL_SRC_SYSTEM ? "system.nix" : "read.nix";
+}
+
 static int begin_file(const struct bl_source *source, struct bl_err *err)
 {
-	bl_autofree char *reader = bl_xprintf("%s/nix/read.nix", source->datadir);
+	bl_autofree char *reader =
+		bl_xprintf("%s/nix/%s", source->datadir, program_for(source));
 	if (access(reader, R_OK) < 0)
 		return bl_err_set(
 			err, BL_E_USAGE,
@@ -67,7 +81,7 @@ static int begin_file(const struct bl_source *source, struct bl_err *err)
 	if (has_flag(source, "--override-input"))
 		return bl_err_set(err, BL_E_USAGE,
 				  "--override-input is for flakes, and this is a file");
-	if (access(source->where, R_OK) < 0)
+	if (*source->where == '/' && access(source->where, R_OK) < 0)
 		return bl_err_sys(err, 2, "%s", source->where);
 	return 0;
 }
@@ -75,7 +89,7 @@ static int begin_file(const struct bl_source *source, struct bl_err *err)
 int bl_query_begin(struct bl_source *source, const char *datadir, struct bl_err *err)
 {
 	bl_replace_str(&source->datadir, datadir);
-	if (source->kind == BL_SRC_FILE)
+	if (source->kind == BL_SRC_FILE || source->kind == BL_SRC_SYSTEM)
 		return begin_file(source, err);
 	/* what may look at anything may have changed in anything */
 	if (source->kind != BL_SRC_FLAKE || has_flag(source, "--impure") ||
@@ -149,20 +163,29 @@ static void flake_argv(const struct bl_source *source, const char *query, struct
 	bl_strv_add_take(argv, application(source, query));
 }
 
+static void add_argument(struct bl_strv *argv, const char *name, const char *value)
+{
+	bl_strv_add(argv, "--argstr");
+	bl_strv_add(argv, name);
+	bl_strv_add(argv, value);
+}
+
 static void file_argv(const struct bl_source *source, const char *query, struct bl_strv *argv)
 {
+	bool system = source->kind == BL_SRC_SYSTEM;
 	bl_strv_add(argv, "nix-instantiate");
 	bl_strv_add(argv, "--eval");
 	bl_strv_add(argv, "--strict");
 	bl_strv_add(argv, "--json");
 	bl_strv_add(argv, "--read-write-mode");
-	bl_strv_addf(argv, "%s/nix/read.nix", source->datadir);
-	bl_strv_add(argv, "--argstr");
-	bl_strv_add(argv, "file");
-	bl_strv_add(argv, source->where);
-	bl_strv_add(argv, "--argstr");
-	bl_strv_add(argv, "query");
-	bl_strv_add(argv, query);
+	bl_strv_addf(argv, "%s/nix/%s", source->datadir, program_for(source));
+	if (*source->where == '/')
+		add_argument(argv, "file", source->where);
+	if (system) {
+		add_argument(argv, "attr", source->attr);
+		add_argument(argv, "name", source->name);
+	}
+	add_argument(argv, "query", query);
 }
 
 void bl_query_argv(const struct bl_source *source, const char *query, struct bl_strv *argv)
@@ -208,15 +231,65 @@ static void pass_on(struct bl_source *source, const char *text)
 	}
 }
 
+/* The folder that a flake reference names, or NULL. */
+static char *folder_of(const char *ref)
+{
+	static const char *const schemes[] = { "git+file://", "path:", "" };
+	for (size_t i = 0; i < BL_COUNT(schemes); i++) {
+		if (!bl_starts_with(ref, schemes[i]))
+			continue;
+		ref += strlen(schemes[i]);
+		bl_autofree char *dir = bl_xstrndup(ref, strcspn(ref, "?#"));
+		return bl_realpath(dir);
+	}
+	return NULL;
+}
+
+/* A file that is missing in the flake's copy in the store, as it is called in the flake. */
+static char *missing_file(const char *said)
+{
+	static const char *const before[] = { "-source/", "contain a '/", "Path '", "path '" };
+	for (size_t i = 0; i < BL_COUNT(before); i++) {
+		const char *at = strstr(said, before[i]);
+		if (!at)
+			continue;
+		at += strlen(before[i]);
+		return bl_xstrndup(at, strcspn(at, "'\" \n"));
+	}
+	return NULL;
+}
+
+/* Git's flakes see only what git knows: the usual reason for a file that is there and missing.
+ */
+static bool is_untracked(const struct bl_source *source, const char *said, char **out_file)
+{
+	bl_autofree char *dir = folder_of(source->where);
+	bl_autofree char *file = missing_file(said);
+	if (!dir || !file || !*file)
+		return false;
+	bl_autofree char *path = bl_xprintf("%s/%s", dir, file);
+	if (access(path, F_OK) < 0)
+		return false;
+	*out_file = BL_STEAL(file);
+	return true;
+}
+
 int bl_query_result(struct bl_source *source, const struct bl_nix_result *result,
 		    struct bl_err *err)
 {
+	bl_autofree char *untracked = NULL;
 	if (result->status == 0) {
 		pass_on(source, result->err);
 		return 0;
 	}
 	if (has_flag(source, "--show-trace"))
 		fputs(result->err, stderr);
+	if (source->kind == BL_SRC_FLAKE && is_untracked(source, result->err, &untracked))
+		return bl_err_set(
+			err, BL_E_FAILED,
+			"'%s' is there, but git does not know it, and so the flake does not "
+			"see it: git add %s",
+			untracked, untracked);
 	bl_autofree char *said = bl_nix_complaint(result->err);
 	return bl_err_set(err, BL_E_FAILED, "%s", said);
 }
@@ -311,6 +384,9 @@ int bl_query_ask(struct bl_source *source, const char *query, char **out, struct
 		decide(source);
 	if (rc != 1)
 		return rc;
+	if (source->decided)
+		return bl_err_set(err, BL_E_USAGE, "the flake has no output '%s'",
+				  outputs[source->output].output);
 	return bl_err_set(
 		err, BL_E_USAGE,
 		"the flake has none of the outputs 'belay', 'colmenaHive', 'deploy' and "

@@ -33,6 +33,8 @@ int bl_source_find(const char *dir, struct bl_source *out, struct bl_err *err)
 void bl_source_free(struct bl_source *s)
 {
 	free(s->where);
+	free(s->attr);
+	free(s->name);
 	free(s->datadir);
 	free(s->cache);
 	bl_strv_free(&s->flags);
@@ -100,17 +102,12 @@ static int read_with_nix(struct bl_source *source, const char *datadir,
 	bl_autofree char *narrow = query_for(words);
 	if (bl_query_begin(source, datadir, err) < 0)
 		return bl_err_wrap(err, "%s", source->where);
-	if (!narrow)
-		return ask(source, "{\"settings\":null}", out, err);
-	struct bl_err none = { 0 };
-	if (ask(source, narrow, out, &none) == 0)
-		return 0;
-	/* where none of the names is there, all of them are needed to say so */
-	if (none.code == BL_E_INPUT)
-		return ask(source, "{\"settings\":null}", out, err);
-	if (err)
-		*err = none;
-	return -1;
+	return ask(source, narrow ? narrow : "{\"settings\":null}", out, err);
+}
+
+int bl_fleet_read_names(struct bl_source *source, struct bl_fleet *out, struct bl_err *err)
+{
+	return ask(source, "{\"names\":true}", out, err);
 }
 
 int bl_fleet_read(struct bl_source *source, const char *datadir, const struct bl_strv *words,

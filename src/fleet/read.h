@@ -6,14 +6,17 @@
 #include "fleet/fleet.h"
 
 enum bl_source_kind {
-	BL_SRC_JSON,  /* a fleet that was evaluated already (docs/fleet-schema.md) */
-	BL_SRC_FILE,  /* a Nix file */
-	BL_SRC_FLAKE, /* a flake with the output `belay`, or one that a reader knows */
+	BL_SRC_JSON,   /* a fleet that was evaluated already (docs/fleet-schema.md) */
+	BL_SRC_FILE,   /* a Nix file */
+	BL_SRC_FLAKE,  /* a flake with the output `belay`, or one that a reader knows */
+	BL_SRC_SYSTEM, /* one NixOS system, as nixos-rebuild finds it without a flake */
 };
 
 struct bl_source {
 	enum bl_source_kind kind;
-	char *where;          /* absolute path, or flake reference */
+	char *where;          /* absolute path, flake reference, or "<nixpkgs/nixos>" */
+	char *attr;           /* of a system: where in it it is, "" for itself */
+	char *name;           /* of a system: the node's */
 	struct bl_strv flags; /* for Nix, when it evaluates: "--option" "cores" "2" */
 
 	/* once read */
@@ -27,6 +30,8 @@ struct bl_source {
 
 /* What folder @dir holds: fleet.nix, default.nix or flake.nix, in this order. */
 int bl_source_find(const char *dir, struct bl_source *out, struct bl_err *err) BL_MUST_CHECK;
+/* Of the flake, the output nixosConfigurations, whatever else there is. */
+void bl_source_take_nixos(struct bl_source *s);
 void bl_source_free(struct bl_source *s);
 
 /*
@@ -36,6 +41,10 @@ void bl_source_free(struct bl_source *s);
  */
 int bl_fleet_read(struct bl_source *source, const char *datadir, const struct bl_strv *words,
 		  struct bl_fleet *out, struct bl_err *err) BL_MUST_CHECK;
+
+/* The names of all nodes of a source that was read, as nodes with no settings of their own. */
+int bl_fleet_read_names(struct bl_source *source, struct bl_fleet *out,
+			struct bl_err *err) BL_MUST_CHECK;
 
 static inline void bl_source_autop(struct bl_source *s)
 {

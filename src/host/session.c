@@ -142,19 +142,6 @@ static int start(uv_loop_t *loop, const struct bl_strv *argv,
 	return 0;
 }
 
-/* Over ssh, or straight to the shell of this machine. */
-static void command_line(const struct bl_node *node, const char *control,
-			 unsigned connect_timeout_s, const char *command, struct bl_strv *argv)
-{
-	if (!node->plan.local) {
-		bl_ssh_argv(node, control, connect_timeout_s, command, argv);
-		return;
-	}
-	bl_strv_add(argv, "/bin/sh");
-	bl_strv_add(argv, "-c");
-	bl_strv_add(argv, command);
-}
-
 int bl_session_work(uv_loop_t *loop, const struct bl_node *node, const char *control,
 		    const char *agent, const char *system_new,
 		    const struct bl_session_events *events, void *ctx, struct bl_session **out,
@@ -163,7 +150,7 @@ int bl_session_work(uv_loop_t *loop, const struct bl_node *node, const char *con
 	BL_AUTO(bl_strv) argv = { 0 };
 	const char *const args[] = { agent, system_new, NULL };
 	bl_autofree char *command = bl_ssh_remote(node, bl_ssh_boot_script, args);
-	command_line(node, control, 8, command, &argv);
+	bl_ssh_argv(node, control, 8, command, &argv);
 	return start(loop, &argv, events, ctx, out, err);
 }
 
@@ -177,7 +164,7 @@ int bl_session_fresh_start(uv_loop_t *loop, const struct bl_node *node, const ch
 	snprintf(number, sizeof(number), "%llu", (unsigned long long)epoch);
 	const char *const args[] = { agent, number, NULL };
 	bl_autofree char *command = bl_ssh_remote(node, bl_ssh_confirm_script, args);
-	command_line(node, NULL, connect_timeout_s, command, &argv);
+	bl_ssh_argv(node, NULL, connect_timeout_s, command, &argv);
 	return start(loop, &argv, events, ctx, out, err);
 }
 

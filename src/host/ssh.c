@@ -29,6 +29,12 @@ void bl_ssh_argv(const struct bl_node *node, const char *control, unsigned conne
 		"PermitLocalCommand=no", "RemoteCommand=none",        "ControlPersist=no",
 		"LogLevel=ERROR",
 	};
+	if (node->plan.local) {
+		bl_strv_add(out, "/bin/sh");
+		bl_strv_add(out, "-c");
+		bl_strv_add(out, command);
+		return;
+	}
 	bl_strv_add(out, "ssh");
 	bl_strv_add(out, "-Tax");
 	for (size_t i = 0; i < node->ssh_options.n; i++) {

@@ -10,10 +10,10 @@
 #include "fleet/fleet.h"
 
 /*
- * `ssh ... destination command`. @control NULL: a fresh connection that no multiplexing
- * reaches; else it is the master of a control socket of belay's own at @control. ssh takes the
- * first value of an option, so that the node's own sshOptions win over what follows them, and
- * ours over the user's files. Source: ssh_config(5).
+ * `ssh ... destination command`, or, where the node is this machine, its shell. @control NULL:
+ * a fresh connection that no multiplexing reaches; else it is the master of a control socket of
+ * belay's own at @control. ssh takes the first value of an option, so that the node's own
+ * sshOptions win over what follows them, and ours over the user's files. Source: ssh_config(5).
  */
 void bl_ssh_argv(const struct bl_node *node, const char *control, unsigned connect_timeout_s,
 		 const char *command, struct bl_strv *out);

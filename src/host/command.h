@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* One command on a host, beside what its agent does: for looking, never for changing its
+ * system. */
+#ifndef BELAY_HOST_COMMAND_H
+#define BELAY_HOST_COMMAND_H
+
+#include "fleet/fleet.h"
+
+/*
+ * Runs the POSIX shell @script as root with @args as $2, $3, ... over a fresh connection (or
+ * here, where the node is local), within @limit_ms, and gives its stdout. With @merged that
+ * holds its stderr too, and its status is no failure but @out_status. Fails with what ssh or
+ * the script said; the caller frees @out_text.
+ */
+int bl_host_command(const struct bl_node *node, const char *script, const char *const *args,
+		    int64_t limit_ms, int *out_status, char **out_text,
+		    struct bl_err *err) BL_MUST_CHECK;
+
+#endif
