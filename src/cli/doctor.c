@@ -171,7 +171,7 @@ static int run_doctor(const struct bl_args *args)
 const struct bl_command bl_cmd_doctor = {
 	.name = "doctor",
 	.words = "[HOST|GLOB|@TAG]...",
-	.summary = "Look whether hosts could be deployed to, and what is not covered",
+	.summary = "Look whether hosts can be deployed to, and what is uncovered",
 	.details = "\nRuns all that a deployment checks before its first change, and changes\n"
 		   "nothing: at most the agent is copied there. A warning names what the host\n"
 		   "would not come back from by itself, and is no failure.\n",

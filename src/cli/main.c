@@ -15,7 +15,7 @@ static void print_help(void)
 		    "Deploys NixOS to a fleet over ssh. A host that the new system cuts off\n"
 		    "goes back to the old one by itself.\n\n");
 	for (size_t i = 0; bl_commands[i]; i++)
-		bl_buf_printf(&out, "  %-10s %s\n", bl_commands[i]->name,
+		bl_buf_printf(&out, "  %-17s%s\n", bl_commands[i]->name,
 			      bl_commands[i]->summary);
 	bl_buf_puts(&out,
 		    "\nbelay COMMAND --help tells more; belay --version prints the version.\n");
@@ -61,9 +61,9 @@ static int run_verb_behind(int argc, char **argv)
 	struct bl_err err = { 0 };
 	struct bl_command any = bl_cmd_switch_;
 	any.words_max = 1;
-	any.name = "switch, boot or test";
+	any.name = "switch";
 	if (bl_options_parse(&any, argc, argv, &args, &err) < 0) {
-		fprintf(stderr, "belay: %s; see belay --help\n", err.msg);
+		fprintf(stderr, "belay: %s, nor a command; see belay --help\n", err.msg);
 		return BL_EXIT_USAGE;
 	}
 	const char *name = args.on.n ? args.on.items[0] : "";

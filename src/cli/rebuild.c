@@ -333,7 +333,8 @@ static int choose_confirmation(struct rebuild *r, struct bl_err *err)
 			err, BL_E_USAGE,
 			"nobody is there who could log in anew and confirm that this host can be "
 			"reached; say --no-confirm if a system that works otherwise is to stay");
-	if (node->success_timeout_s < LOGIN_S)
+	/* who says nothing else has a connection in mind, and no person */
+	if (node->success_timeout_s == BL_SUCCESS_TIMEOUT_S)
 		node->success_timeout_s = LOGIN_S;
 	return 0;
 }
@@ -498,30 +499,66 @@ static int run_list(const struct bl_args *args)
 	return rc < 0 ? bl_cmd_fail(&err) : BL_EXIT_OK;
 }
 
-#define VERB(id, verb, text, more, table, function)               \
-	const struct bl_command bl_cmd_##id = { .name = verb,     \
-						.words = "",      \
-						.summary = text,  \
-						.details = more,  \
-						.options = table, \
-						.words_max = 0,   \
-						.run = function }
+const struct bl_command bl_cmd_switch_ = {
+	.name = "switch",
+	.words = "",
+	.summary = "As nixos-rebuild switch, guarded: one host, or this one",
+	.details =
+		"\nWithout --target-host the host is this one. Then somebody who logs in anew has\n"
+		"to confirm by `belay confirm`, or it goes back.\n",
+	.options = switch_options,
+	.words_max = 0,
+	.run = run_switch,
+};
 
-VERB(switch_, "switch", "As nixos-rebuild switch, guarded: one host, or this one",
-     "\nWithout --target-host the host is this one. Then somebody who logs in anew has\n"
-     "to confirm by `belay confirm`, or it goes back.\n",
-     switch_options, run_switch);
-VERB(boot, "boot", "As nixos-rebuild boot: the system is started at the next boot",
-     "\nNothing is activated, and nothing is proven before it boots: to try a boot and\n"
-     "come back from it, deploy with the strategy boot.\n",
-     switch_options, run_boot);
-VERB(test, "test", "As nixos-rebuild test, guarded: what boots stays as it is",
-     "\nA switch to the same system makes it the one that boots.\n", switch_options, run_test);
-VERB(build_, "build", "As nixos-rebuild build: the system as ./result",
-     "\nPrints its store path. With --build-host the host keeps it when it is the target.\n",
-     build_options, run_build);
-VERB(dry_activate, "dry-activate", "As nixos-rebuild dry-activate: what a switch would do",
-     "\nThe system is built and copied, and nothing is changed.\n", build_options,
-     run_dry_activate);
-VERB(list_generations, "list-generations", "As nixos-rebuild list-generations",
-     "\nWith --json as nixos-rebuild prints it.\n", list_options, run_list);
+const struct bl_command bl_cmd_boot = {
+	.name = "boot",
+	.words = "",
+	.summary = "As nixos-rebuild boot: the system is started at the next boot",
+	.details =
+		"\nNothing is activated, and nothing is proven before it boots: to try a boot and\n"
+		"come back from it, deploy with the strategy boot.\n",
+	.options = switch_options,
+	.words_max = 0,
+	.run = run_boot,
+};
+
+const struct bl_command bl_cmd_test = {
+	.name = "test",
+	.words = "",
+	.summary = "As nixos-rebuild test, guarded: what boots stays as it is",
+	.details = "\nA switch to the same system makes it the one that boots.\n",
+	.options = switch_options,
+	.words_max = 0,
+	.run = run_test,
+};
+
+const struct bl_command bl_cmd_build_ = {
+	.name = "build",
+	.words = "",
+	.summary = "As nixos-rebuild build: the system as ./result",
+	.details = "\nPrints its store path. A build host that is the target keeps it.\n",
+	.options = build_options,
+	.words_max = 0,
+	.run = run_build,
+};
+
+const struct bl_command bl_cmd_dry_activate = {
+	.name = "dry-activate",
+	.words = "",
+	.summary = "As nixos-rebuild dry-activate: what a switch would do",
+	.details = "\nThe system is built and copied, and nothing is changed.\n",
+	.options = build_options,
+	.words_max = 0,
+	.run = run_dry_activate,
+};
+
+const struct bl_command bl_cmd_list_generations = {
+	.name = "list-generations",
+	.words = "",
+	.summary = "As nixos-rebuild list-generations",
+	.details = "\nWith --json as nixos-rebuild prints it.\n",
+	.options = list_options,
+	.words_max = 0,
+	.run = run_list,
+};

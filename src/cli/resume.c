@@ -348,7 +348,7 @@ static const struct bl_option confirm_options[] = { BL_COMMON_OPTIONS };
 const struct bl_command bl_cmd_confirm = {
 	.name = "confirm",
 	.words = "",
-	.summary = "Confirm what `belay switch` did on this host, from a new login",
+	.summary = "Confirm what a switch did on this host, from a new login",
 	.details =
 		"\nA deployment that is run on the host itself cannot tell whether the host can\n"
 		"still be reached. Whoever logs in anew can, and says so by this.\n",
@@ -360,7 +360,7 @@ const struct bl_command bl_cmd_confirm = {
 const struct bl_command bl_cmd_resume = {
 	.name = "resume",
 	.words = "[HOST|GLOB|@TAG]...",
-	.summary = "Take up a run that was cut off: confirm in time, or tell the end",
+	.summary = "Take up a run that was cut off: confirm, or tell the end",
 	.details =
 		"\nA host that still waits is confirmed; one that went back is reported so.\n",
 	.options = options,

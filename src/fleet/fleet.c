@@ -286,7 +286,7 @@ static void node_free(struct bl_node *node)
 
 /* The defaults of docs/fleet-schema.md, as far as they are not made from other settings. */
 static const struct bl_node new_node = { .enable = true,
-					 .success_timeout_s = 20,
+					 .success_timeout_s = BL_SUCCESS_TIMEOUT_S,
 					 .switch_timeout_s = 60 };
 
 static void elevate_by_sudo(struct bl_node *node)

@@ -12,6 +12,8 @@
 #include "fleet/rollout.h"
 #include "guard/plan.h"
 
+#define BL_SUCCESS_TIMEOUT_S 20 /* by default */
+
 struct bl_node {
 	char *name;
 	bool enable;

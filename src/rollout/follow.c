@@ -93,8 +93,16 @@ void bl_way_state(struct bl_way *h, const struct bl_msg *m, bool fresh)
 	BL_KV_FOREACH (&m->kv, it)
 		bl_kv_set(&h->last, it->key, it->value);
 	const char *state = bl_kv_str(&m->kv, "state");
+	bool begins = strcmp(was, state) != 0;
+	if (strcmp(state, "ROLLING_BACK") == 0 && begins && h->node->plan.local &&
+	    h->node->plan.rollback_reboot != BL_RB_REBOOT_NEVER)
+		bl_way_note(
+			h,
+			"it goes back; if the new system changed how this host is reached, log "
+			"in anew within a minute and run belay confirm again, which shows that it "
+			"can be: else it reboots into the old system");
 	if (strcmp(state, "WAIT_CONFIRM") == 0) {
-		on_waiting(h, m, strcmp(was, state) != 0, fresh);
+		on_waiting(h, m, begins, fresh);
 	} else if (strcmp(state, "TRIAL_REBOOT") == 0) {
 		if (!h->rebooting)
 			bl_way_note(

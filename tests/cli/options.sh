@@ -7,7 +7,7 @@ page=$root/man/belay.1
 run --help
 exits "--help succeeds" 0
 check "--help is on standard output alone" test -s "$tmp/out" -a ! -s "$tmp/err"
-mapfile -t commands < <(sed -n 's/^  \([a-z]*\) .*/\1/p' "$tmp/out")
+mapfile -t commands < <(sed -n 's/^  \([a-z][a-z-]*\)  *.*/\1/p' "$tmp/out")
 check "--help lists the commands" test ${#commands[@]} -ge 6
 cp "$tmp/out" all.help
 run
@@ -63,7 +63,7 @@ check "the manual has exactly the commands of --help" diff help.commands page.co
 run deplyo
 refused "a command that there is not" "'deplyo' is not a command" "see belay --help"
 run --deploy
-refused "an option where the command should be" "'--deploy' is not a command"
+refused "an option where the command should be" "'--deploy' is not an option of belay switch" "nor a command"
 
 # ---- values
 run deploy -f
