@@ -42,6 +42,8 @@ struct bl_args {
 	bool no_confirm;
 	bool no_flake;
 	bool ask_sudo_password;
+	bool settings; /* eval: no systems */
+	bool systems;  /* show: with them */
 };
 
 enum bl_option_kind {
