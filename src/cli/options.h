@@ -44,6 +44,7 @@ struct bl_args {
 	bool ask_sudo_password;
 	bool settings; /* eval: no systems */
 	bool systems;  /* show: with them */
+	bool as_flake;
 };
 
 enum bl_option_kind {
