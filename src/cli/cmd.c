@@ -23,8 +23,11 @@
 #define LINE_EVERY_NS (10000 * BL_NS_PER_MS)
 
 const struct bl_command *const bl_commands[] = {
+	&bl_cmd_init,
 	&bl_cmd_deploy,
 	&bl_cmd_doctor,
+	&bl_cmd_eval,
+	&bl_cmd_show,
 	&bl_cmd_status,
 	&bl_cmd_log,
 	&bl_cmd_history_,
@@ -161,6 +164,14 @@ static void on_failed(void *ctx, const struct bl_node *node, const char *why)
 	t->failed++;
 }
 
+void bl_cmd_notes(const struct bl_strv *notes)
+{
+	for (size_t i = 0; i < notes->n; i++) {
+		bl_autofree char *text = bl_visible(notes->items[i]);
+		fprintf(stderr, "note: %s\n", text);
+	}
+}
+
 int bl_cmd_evaluate(const struct bl_args *args, struct bl_source *source,
 		    struct bl_fleet *fleet, struct bl_selection *sel, size_t *out_failed,
 		    struct bl_err *err)
@@ -175,10 +186,7 @@ int bl_cmd_evaluate(const struct bl_args *args, struct bl_source *source,
 		.failed = on_failed,
 		.ctx = &t,
 	};
-	for (size_t i = 0; i < fleet->notes.n; i++) {
-		bl_autofree char *text = bl_visible(fleet->notes.items[i]);
-		fprintf(stderr, "note: %s\n", text);
-	}
+	bl_cmd_notes(&fleet->notes);
 	int rc = bl_fleet_evaluate(source, &how, fleet, sel, err);
 	if (t.live && t.told)
 		fputs("\r\033[K", stderr);

@@ -18,9 +18,10 @@ enum bl_exit {
 	BL_EXIT_INTERRUPTED = 130,
 };
 
-extern const struct bl_command bl_cmd_deploy, bl_cmd_doctor, bl_cmd_status, bl_cmd_log,
-	bl_cmd_history_, bl_cmd_resume, bl_cmd_abort, bl_cmd_confirm, bl_cmd_switch_,
-	bl_cmd_boot, bl_cmd_test, bl_cmd_build_, bl_cmd_dry_activate, bl_cmd_list_generations;
+extern const struct bl_command bl_cmd_init, bl_cmd_deploy, bl_cmd_doctor, bl_cmd_eval,
+	bl_cmd_show, bl_cmd_status, bl_cmd_log, bl_cmd_history_, bl_cmd_resume, bl_cmd_abort,
+	bl_cmd_confirm, bl_cmd_switch_, bl_cmd_boot, bl_cmd_test, bl_cmd_build_,
+	bl_cmd_dry_activate, bl_cmd_list_generations;
 /* All of them, NULL-terminated, in the order of --help. */
 extern const struct bl_command *const bl_commands[];
 
@@ -109,20 +110,25 @@ extern const struct bl_command *const bl_commands[];
 		"on", 0, BL_OPT_LIST, "LIST", "only these: names, globs, @tags, !not", \
 			offsetof(struct bl_args, on), 0, 0                             \
 	}
-#define BL_COMMON_OPTIONS                                                                       \
-	{ "json",                                                                               \
-	  0,                                                                                    \
-	  BL_OPT_FLAG,                                                                          \
-	  NULL,                                                                                 \
-	  "one JSON event a line on stdout",                                                    \
-	  offsetof(struct bl_args, json),                                                       \
-	  0,                                                                                    \
-	  0 },                                                                                  \
-		{ "help", 'h', BL_OPT_FLAG, NULL, "print this", offsetof(struct bl_args, help), \
-		  0,      0 },                                                                  \
-	{                                                                                       \
-		NULL, 0, BL_OPT_FLAG, NULL, NULL, 0, 0, 0                                       \
+/* Of every command, behind its own; ends the table. */
+#define BL_HELP_OPTION                                                                        \
+	{                                                                                     \
+		"help", 'h', BL_OPT_FLAG, NULL, "print this", offsetof(struct bl_args, help), \
+		0,      0                                                                     \
+	},                                                                                    \
+	{                                                                                     \
+		NULL, 0, BL_OPT_FLAG, NULL, NULL, 0, 0, 0                                     \
 	}
+#define BL_COMMON_OPTIONS                    \
+	{ "json",                            \
+	  0,                                 \
+	  BL_OPT_FLAG,                       \
+	  NULL,                              \
+	  "one JSON event a line on stdout", \
+	  offsetof(struct bl_args, json),    \
+	  0,                                 \
+	  0 },                               \
+		BL_HELP_OPTION
 
 /* Prints "belay: MESSAGE" on stderr; gives the exit code that fits. */
 int bl_cmd_fail(const struct bl_err *err);
@@ -145,6 +151,8 @@ int bl_cmd_read(const struct bl_strv *words, const struct bl_strv *read,
 int bl_cmd_evaluate(const struct bl_args *args, struct bl_source *source,
 		    struct bl_fleet *fleet, struct bl_selection *sel, size_t *out_failed,
 		    struct bl_err *err) BL_MUST_CHECK;
+/* Notes for the user, on stderr. */
+void bl_cmd_notes(const struct bl_strv *notes);
 /* The agent for @system ("x86_64-linux", NULL: this machine's) as a store path. */
 int bl_cmd_agent(const char *system, char **out_path, struct bl_err *err) BL_MUST_CHECK;
 /* The one for all selected nodes, which must be of one kind. */

@@ -42,6 +42,9 @@ struct bl_args {
 	bool no_confirm;
 	bool no_flake;
 	bool ask_sudo_password;
+	bool settings; /* eval: no systems */
+	bool systems;  /* show: with them */
+	bool as_flake;
 };
 
 enum bl_option_kind {
