@@ -23,7 +23,6 @@ struct asker {
 	uv_timer_t limit;
 	struct asking *hosts;
 	size_t n, running;
-	const char *agent;
 	int question;
 	const char *run;
 };
@@ -100,7 +99,7 @@ static void begin_more(struct asker *a)
 			continue;
 		h->begun = true;
 		a->running++;
-		if (bl_session_work(&a->loop, h->node, NULL, a->agent, "", &events, h,
+		if (bl_session_work(&a->loop, h->node, NULL, h->node->agent, "", &events, h,
 				    &h->session, &err) < 0)
 			on_gone(h, err.msg, "install OpenSSH's client on this machine");
 	}
@@ -118,10 +117,10 @@ static void on_limit(uv_timer_t *timer)
 	}
 }
 
-int bl_ask(const struct bl_selection *sel, const char *agent, int question, const char *run,
+int bl_ask(const struct bl_selection *sel, int question, const char *run,
 	   struct bl_answer **out, struct bl_err *err)
 {
-	struct asker a = { .n = sel->n, .agent = agent, .question = question, .run = run };
+	struct asker a = { .n = sel->n, .question = question, .run = run };
 	bl_autofree struct asking *hosts = bl_xcalloc(sel->n, sizeof(*hosts));
 	struct bl_answer *answers = bl_xcalloc(sel->n, sizeof(*answers));
 	a.hosts = hosts;

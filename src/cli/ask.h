@@ -15,11 +15,11 @@ struct bl_answer {
 };
 
 /*
- * Connects to every selected node, at most 32 at once, with @agent. With @question (0: none) it
- * is sent as {epoch = the newest, run = @run or ""}, and one OK or REFUSED is waited for. @out
- * has sel->n entries, owned by the caller: bl_answers_free().
+ * Connects to every selected node, at most 32 at once, each with its agent. With @question (0:
+ * none) it is sent as {epoch = the newest, run = @run or ""}, and one OK or REFUSED is waited
+ * for. @out has sel->n entries, owned by the caller: bl_answers_free().
  */
-int bl_ask(const struct bl_selection *sel, const char *agent, int question, const char *run,
+int bl_ask(const struct bl_selection *sel, int question, const char *run,
 	   struct bl_answer **out, struct bl_err *err) BL_MUST_CHECK;
 void bl_answers_free(struct bl_answer *answers, size_t n);
 

@@ -246,14 +246,21 @@ static int add_agent(const char *text, size_t len, char **out_path, struct bl_er
 	return rc;
 }
 
-int bl_cmd_agent(const char *system, char **out_path, struct bl_err *err)
+/* As Nix names it; what hosts run is Linux, whatever this machine does. */
+static char *own_system(void)
 {
 	struct utsname u;
-	bl_autofree char *own = uname(&u) < 0 ? NULL : bl_xprintf("%s-linux", u.machine);
+	if (uname(&u) < 0)
+		return bl_xstrdup("x86_64-linux");
+	return bl_xprintf("%s-linux", strcmp(u.machine, "arm64") == 0 ? "aarch64" : u.machine);
+}
+
+/* The agent for @system, NULL: this machine's, as a store path. */
+static int find_agent(const char *system, char **out_path, struct bl_err *err)
+{
+	bl_autofree char *own = own_system();
 	bl_autofree char *from = bl_xprintf("%s/agent/%s/bin/belay-agent", bl_cmd_datadir(),
-					    system ? system
-					    : own  ? own
-						   : "x86_64-linux");
+					    system ? system : own);
 	bl_autofree char *text = NULL;
 	size_t len = 0;
 	bl_autofd int in = open(from, O_RDONLY | O_CLOEXEC);
@@ -279,20 +286,20 @@ int bl_cmd_agent(const char *system, char **out_path, struct bl_err *err)
 	return 0;
 }
 
-int bl_cmd_agent_for(const struct bl_selection *sel, char **out, struct bl_err *err)
+int bl_cmd_agents(struct bl_fleet *fleet, const struct bl_selection *sel, struct bl_err *err)
 {
-	const char *system = NULL;
 	for (size_t i = 0; i < sel->n; i++) {
-		const char *s = sel->nodes[i]->system;
-		if (s && system && strcmp(s, system) != 0)
-			return bl_err_set(
-				err, BL_E_USAGE,
-				"%s is %s and others are %s: take one kind of machine at a time "
-				"(--on)",
-				sel->nodes[i]->name, s, system);
-		system = s ? s : system;
+		struct bl_node *node = &fleet->nodes[sel->nodes[i] - fleet->nodes];
+		const struct bl_node *same = NULL;
+		for (size_t k = 0; k < i && !same; k++)
+			if (bl_str_eq(sel->nodes[k]->system, node->system))
+				same = sel->nodes[k];
+		if (same)
+			bl_replace_str(&node->agent, same->agent);
+		else if (find_agent(node->system, &node->agent, err) < 0)
+			return bl_err_wrap(err, "node %s", node->name);
 	}
-	return bl_cmd_agent(system, out, err);
+	return 0;
 }
 
 int bl_cmd_history(struct bl_history **out, struct bl_err *err)

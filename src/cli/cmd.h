@@ -153,11 +153,9 @@ int bl_cmd_evaluate(const struct bl_args *args, struct bl_source *source,
 		    struct bl_err *err) BL_MUST_CHECK;
 /* Notes for the user, on stderr. */
 void bl_cmd_notes(const struct bl_strv *notes);
-/* The agent for @system ("x86_64-linux", NULL: this machine's) as a store path. */
-int bl_cmd_agent(const char *system, char **out_path, struct bl_err *err) BL_MUST_CHECK;
-/* The one for all selected nodes, which must be of one kind. */
-int bl_cmd_agent_for(const struct bl_selection *sel, char **out_path,
-		     struct bl_err *err) BL_MUST_CHECK;
+/* Gives @sel's nodes, @fleet's, their agents: each that of its system, or of this machine's. */
+int bl_cmd_agents(struct bl_fleet *fleet, const struct bl_selection *sel,
+		  struct bl_err *err) BL_MUST_CHECK;
 int bl_cmd_history(struct bl_history **out, struct bl_err *err) BL_MUST_CHECK;
 /* "alice@laptop", for the people who find an open transaction. */
 char *bl_cmd_owner(void);

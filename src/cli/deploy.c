@@ -60,7 +60,6 @@ struct deployment {
 	struct bl_selection *sel;
 	struct bl_history *history;
 	const char *run, *source;
-	const char *agent;
 	unsigned *road; /* one a host, see bl_roads_find */
 	struct bl_waves waves;
 };
@@ -147,7 +146,6 @@ static int drive(struct deployment *d, struct bl_telling *t, struct bl_err *err)
 		.soak_s = s->soak_s,
 		.on_failure = s->on_failure,
 		.force_drift = d->args->force_drift,
-		.agent = d->agent,
 	};
 	if (bl_telling_drive(t, d->run, &hosts, &report, err) < 0)
 		return -1;
@@ -158,7 +156,6 @@ static int drive(struct deployment *d, struct bl_telling *t, struct bl_err *err)
 		.wanted = report.take_back,
 		.road = d->road,
 		.parallel = d->args->parallel,
-		.agent = d->agent,
 		.source = d->source,
 	};
 	return bl_take_back(&back, t, d->history, err);
@@ -184,7 +181,6 @@ static bool all_built_there(const struct bl_selection *sel)
 static int deploy(struct deployment *d, struct bl_err *err)
 {
 	bl_autofree char *dir = NULL;
-	bl_autofree char *agent = NULL;
 	if (bl_history_dir(&dir, err) < 0)
 		return -1;
 	bl_autofree char *roots = bl_xprintf("%s/runs/%s", dir, d->run);
@@ -202,8 +198,7 @@ static int deploy(struct deployment *d, struct bl_err *err)
 	struct bl_telling *t = NULL;
 	int code = -1;
 	if ((all_built_there(d->sel) || bl_cmd_build(&build, &built, err) == 0) &&
-	    bl_cmd_agent_for(d->sel, &agent, err) == 0) {
-		d->agent = agent;
+	    bl_cmd_agents(d->fleet, d->sel, err) == 0) {
 		t = bl_telling_new(d->args, d->history);
 		code = drive(d, t, err);
 		tell_not_built(d, t, &built);

@@ -92,7 +92,7 @@ static const struct bl_drive_observer observer = {
 };
 
 static int examine(const struct bl_args *args, const struct bl_selection *sel,
-		   const char *agent, struct bl_err *err)
+		   struct bl_err *err)
 {
 	bl_autofree const char **names = bl_xcalloc(sel->n, sizeof(char *));
 	bl_autofree bool *told = bl_xcalloc(sel->n, sizeof(bool));
@@ -103,7 +103,6 @@ static int examine(const struct bl_args *args, const struct bl_selection *sel,
 		.parallel = args->parallel,
 		.max_failures = SIZE_MAX,
 		.preflight_only = true,
-		.agent = agent,
 		.run = "",
 		.owner = "",
 		.observer = &observer,
@@ -160,11 +159,10 @@ static int run_doctor(const struct bl_args *args)
 	BL_AUTO(bl_source) source = { 0 };
 	BL_AUTO(bl_fleet) fleet = { 0 };
 	BL_AUTO(bl_selection) sel = { 0 };
-	bl_autofree char *agent = NULL;
 	if (find_hosts(args, &source, &fleet, &sel, &err) < 0 ||
-	    bl_cmd_agent_for(&sel, &agent, &err) < 0)
+	    bl_cmd_agents(&fleet, &sel, &err) < 0)
 		return bl_cmd_fail(&err);
-	int code = examine(args, &sel, agent, &err);
+	int code = examine(args, &sel, &err);
 	return code < 0 ? bl_cmd_fail(&err) : code;
 }
 

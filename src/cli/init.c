@@ -342,7 +342,7 @@ static int run_init(const struct bl_args *args)
 const struct bl_command bl_cmd_init = {
 	.name = "init",
 	.words = "[FOLDER]",
-	.summary = "Find what a folder has to deploy, and write a fleet file for it",
+	.summary = "Find what a folder has to deploy, and write its fleet file",
 	.details =
 		"\nWhere a fleet is there, belay's own or another tool's that it reads, nothing is\n"
 		"written. For NixOS configurations a fleet.nix is, with a node each. No file is\n"

@@ -165,10 +165,7 @@ static void tell_wave(struct bl_telling *t, const struct open_hosts *o)
 static int take_up(const struct bl_args *args, struct bl_history *h, const char *run,
 		   struct open_hosts *o, struct bl_err *err)
 {
-	bl_autofree char *agent = NULL;
 	BL_AUTO(bl_drive_report) report = { 0 };
-	if (bl_cmd_agent(o->nodes[0].system, &agent, err) < 0)
-		return -1;
 	const struct bl_drive_spec hosts = {
 		.nodes = o->list,
 		.n = o->n,
@@ -177,7 +174,6 @@ static int take_up(const struct bl_args *args, struct bl_history *h, const char 
 		.max_failures = SIZE_MAX,
 		.atomic = o->atomic,
 		.taking_back = o->taking_back,
-		.agent = agent,
 		.resume = o->resume,
 	};
 	struct bl_telling *t = bl_telling_new(args, h);
@@ -241,7 +237,7 @@ static int run_resume(const struct bl_args *args)
 	int code = -1;
 	if ((run || last_open_run(h, &run, &err) == 0) &&
 	    find_command(h, run, &open.taking_back, &err) == 0 &&
-	    collect(h, run, &sel, &open, &err) == 0) {
+	    bl_cmd_agents(&fleet, &sel, &err) == 0 && collect(h, run, &sel, &open, &err) == 0) {
 		if (open.n == 0) {
 			fprintf(stderr,
 				"belay: run %s has no open transaction on these hosts\n", run);
@@ -318,7 +314,7 @@ static int confirm(const struct bl_args *args, struct bl_history *h,
 		return -1;
 	bl_replace_str(&fleet.nodes[0].name, entry->host);
 	fleet.nodes[0].plan.local = true;
-	if (bl_select(&fleet, &all, &sel, err) == 0 &&
+	if (bl_select(&fleet, &all, &sel, err) == 0 && bl_cmd_agents(&fleet, &sel, err) == 0 &&
 	    collect(h, entry->run, &sel, &open, err) == 0)
 		code = take_up(args, h, entry->run, &open, err);
 	free_open(&open);

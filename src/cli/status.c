@@ -111,11 +111,10 @@ static int ask_fleet(const struct bl_args *args, int question, struct bl_fleet *
 		     struct bl_selection *sel, struct bl_answer **out, struct bl_err *err)
 {
 	BL_AUTO(bl_source) source = { 0 };
-	bl_autofree char *agent = NULL;
 	if (bl_cmd_fleet(args, &source, fleet, sel, err) < 0 ||
-	    bl_cmd_agent(sel->nodes[0]->system, &agent, err) < 0)
+	    bl_cmd_agents(fleet, sel, err) < 0)
 		return -1;
-	return bl_ask(sel, agent, question, args->run, out, err);
+	return bl_ask(sel, question, args->run, out, err);
 }
 
 static int run_status(const struct bl_args *args)

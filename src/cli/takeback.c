@@ -97,7 +97,6 @@ static int drive(const struct bl_take_back *back, const struct hosts *h, struct 
 		.waves = &waves,
 		.max_failures = SIZE_MAX,
 		.taking_back = true,
-		.agent = back->agent,
 	};
 	return bl_telling_drive(t, run, &spec, &report, err);
 }

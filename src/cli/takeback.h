@@ -11,7 +11,6 @@ struct bl_take_back {
 	const bool *wanted;   /* one a host; only committed ones go back */
 	const unsigned *road; /* one a host, as bl_waves_plan takes it */
 	size_t parallel;
-	const char *agent;
 	const char *source; /* of the fleet, for the history */
 };
 

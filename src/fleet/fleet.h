@@ -26,6 +26,7 @@ struct bl_node {
 	uint32_t switch_timeout_s;  /* how long the activation may take */
 	struct bl_strv elevate;     /* how another user than root becomes root: "sudo" "-n" */
 	bool substitute_on_target;
+	char *agent;          /* the store path of the agent for it; NULL until it is needed */
 	bool build_on_target; /* its system is built on the host itself */
 	bool built_there;     /* it was: the host has out_path, and this machine need not */
 	struct bl_strv tags;

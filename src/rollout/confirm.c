@@ -261,7 +261,7 @@ void bl_way_try(struct bl_way *h)
 	h->tries++;
 	h->refused = false;
 	memcpy(h->skip, h->lines, sizeof(h->skip));
-	if (bl_session_fresh_start(&h->d->loop, h->node, h->d->spec->agent, h->epoch,
+	if (bl_session_fresh_start(&h->d->loop, h->node, h->node->agent, h->epoch,
 				   due ? QUICK_TIMEOUT_S : TRY_TIMEOUT_S, &events, h, &h->fresh,
 				   &err) < 0)
 		bl_way_try_failed(h, err.msg);

@@ -50,7 +50,7 @@ struct bl_drive_resume {
 };
 
 struct bl_drive_spec {
-	const struct bl_node *const *nodes;
+	const struct bl_node *const *nodes; /* with their agents */
 	size_t n;
 	size_t parallel;
 	/* the waves, NULL: all hosts are of one; their state is changed here */
@@ -63,7 +63,6 @@ struct bl_drive_spec {
 	bool force_drift;
 	bool preflight_only; /* the preflight alone; a node's out_path may be "", and is not
 				copied */
-	const char *agent;   /* the agent's store path */
 	const char *run;
 	const char *owner;                    /* user@machine, for people */
 	const struct bl_drive_resume *resume; /* one a node, or NULL: a new deployment */

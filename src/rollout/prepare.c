@@ -139,7 +139,7 @@ void bl_way_copy(struct bl_way *h, bool with_agent)
 	if (!h->d->spec->preflight_only && !h->d->spec->taking_back && !h->node->built_there)
 		paths[n++] = h->node->out_path;
 	if (with_agent)
-		paths[n++] = h->d->spec->agent;
+		paths[n++] = h->node->agent;
 	if (n == 0) {
 		bl_way_apply(h, BL_CE_COPIED);
 		return;
@@ -246,7 +246,7 @@ void bl_way_connect(struct bl_way *h)
 		unlink(h->control);
 	free(h->control);
 	h->control = bl_xprintf("%s/%zu.%u", h->d->dir, h->i, h->reconnects);
-	if (bl_session_work(&h->d->loop, h->node, h->control, h->d->spec->agent,
+	if (bl_session_work(&h->d->loop, h->node, h->control, h->node->agent,
 			    h->d->spec->preflight_only ? "" : h->node->out_path, &events, h,
 			    &h->work, &err) < 0)
 		on_work_gone(h, err.msg, "install OpenSSH's client on this machine");

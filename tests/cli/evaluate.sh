@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 fake ssh << X
 #!/bin/sh
+echo "\$*" >> "$tmp/ssh.all"
 for word; do [ "\$last" = -- ] && echo "\$word" >> "$tmp/ssh.log"; last=\$word; done
 exit 255
 X
@@ -34,6 +35,24 @@ asked() { # the hosts that ssh was called for
 try() { : > "$tmp/ssh.log"; : > "$tmp/nix.log"; run "$@"; }
 starts() { grep -c '^+' "$tmp/nix.log"; }
 most_at_once() { awk '/^\+/ { n++; if (n > max) max = n } /^-/ { n-- } END { print max + 0 }' "$tmp/nix.log"; }
+
+# ---- hosts of two kinds in one run, each with its own agent
+mkdir -p "$tmp/share/agent/aarch64-linux/bin" "$tmp/share/agent/x86_64-linux/bin"
+echo 'an agent for arm' > "$tmp/share/agent/aarch64-linux/bin/belay-agent"
+echo 'an agent' > "$tmp/share/agent/x86_64-linux/bin/belay-agent"
+cat > mixed.json << END
+{ "belayFleet": 1, "nodes": { "arm": { "host": "arm", "system": "aarch64-linux", "toplevel": { "path": "$system" } },
+  "pc": { "host": "pc", "system": "x86_64-linux", "toplevel": { "path": "$system" } } } }
+END
+try deploy --fleet-json mixed.json
+agent_of() { grep -e "-- $1 " "$tmp/ssh.all" | grep -o '/nix/store/[a-z0-9]*-belay-agent' | sort -u; }
+is "two kinds of hosts: both are asked" "$(asked)" "arm pc "
+is "the agent for arm" "$(cat "$(agent_of arm)/bin/belay-agent")" "an agent for arm"
+is "the agent for the other" "$(cat "$(agent_of pc)/bin/belay-agent")" "an agent"
+sed -i 's/aarch64/riscv64/' mixed.json
+try deploy --fleet-json mixed.json
+refused "a kind of host without an agent" "node arm: no agent at $tmp/share/agent/riscv64-linux" "install"
+is "nobody is asked then" "$(asked)" ""
 
 # ---- no more than what is asked for
 cat > fleet.nix << END
