@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/build.h"
 
+#include "cli/cmd.h"
+
 #include "base/clock.h"
 #include "base/file.h"
 #include "copy/builder.h"
@@ -318,12 +320,15 @@ static int build(struct work *w, struct bl_err *err)
 	if (find_build_host(w, &build_host, err) < 0)
 		return -1;
 	distribute(w, build_host);
+	BL_AUTO(bl_strv) flags = { 0 };
+	bl_cmd_build_flags(spec->args, &flags);
 	const struct bl_builders_spec run = {
 		.builders = w->builders,
 		.n = w->n,
 		.parallel = spec->parallel,
 		.root = root,
 		.keep_going = spec->keep_going,
+		.flags = &flags,
 		.news = on_news,
 		.tick = on_tick,
 		.ctx = w,

@@ -6,6 +6,7 @@
 #ifndef BELAY_CLI_BUILD_H
 #define BELAY_CLI_BUILD_H
 
+#include "cli/options.h"
 #include "fleet/select.h"
 #include "ui/ui.h"
 
@@ -18,7 +19,8 @@ struct bl_build_spec {
 	/* "[user@]name", or a node's name: built there, whatever the nodes say; NULL: they do
 	 */
 	const char *build_host;
-	bool keep_going;  /* the systems that can be built are enough */
+	const struct bl_args *args; /* the options for Nix */
+	bool keep_going;            /* the systems that can be built are enough */
 	bool keep_result; /* links result-NODE in the current folder, which are roots */
 	size_t parallel;  /* so many machines at once */
 	enum bl_ui_mode mode;

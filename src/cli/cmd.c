@@ -194,6 +194,31 @@ int bl_cmd_evaluate(const struct bl_args *args, struct bl_source *source,
 	return rc < 0 ? theirs(err) : 0;
 }
 
+void bl_cmd_build_flags(const struct bl_args *args, struct bl_strv *out)
+{
+	static const struct {
+		const char *name;
+		size_t values;
+		bool builds;
+	} known[] = {
+		{ "--option", 2, true },
+		{ "--override-input", 2, false },
+		{ "--include", 1, false },
+	};
+	for (size_t i = 0; i < args->nix_build.n; i++)
+		bl_strv_add(out, args->nix_build.items[i]);
+	for (size_t i = 0; i < args->nix.n; i++) {
+		size_t k = 0;
+		while (k < BL_COUNT(known) && strcmp(args->nix.items[i], known[k].name) != 0)
+			k++;
+		if (k == BL_COUNT(known))
+			continue;
+		for (size_t v = 0; known[k].builds && v <= known[k].values; v++)
+			bl_strv_add(out, args->nix.items[i + v]);
+		i += known[k].values;
+	}
+}
+
 /* Where it is remembered under which store path the agent with this content was added. */
 static char *agent_note(const char *text, size_t len)
 {

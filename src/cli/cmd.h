@@ -63,6 +63,28 @@ extern const struct bl_command *const bl_commands[];
 		"include", 'I', BL_OPT_NIX, "PATH", "Nix: where <names> are looked up", \
 			offsetof(struct bl_args, nix), 0, 0                             \
 	}
+/* The same when it builds here. */
+#define BL_BUILD_OPTIONS                                                                    \
+	{ "max-jobs",                                                                       \
+	  'j',                                                                              \
+	  BL_OPT_NIX,                                                                       \
+	  "N",                                                                              \
+	  "Nix: builds side by side",                                                       \
+	  offsetof(struct bl_args, nix_build),                                              \
+	  0,                                                                                \
+	  0 },                                                                              \
+		{ "cores",                                                                  \
+		  0,                                                                        \
+		  BL_OPT_NIX,                                                               \
+		  "N",                                                                      \
+		  "Nix: processors for a build",                                            \
+		  offsetof(struct bl_args, nix_build),                                      \
+		  0,                                                                        \
+		  0 },                                                                      \
+	{                                                                                   \
+		"builders", 0, BL_OPT_NIX, "LIST", "Nix: machines that build for this one", \
+			offsetof(struct bl_args, nix_build), 0, 0                           \
+	}
 /* How systems are evaluated. */
 #define BL_EVAL_OPTIONS                                                     \
 	{ "eval-workers",                                                   \
@@ -135,6 +157,8 @@ int bl_cmd_fail(const struct bl_err *err);
 
 /* The folder with the Nix library and the agents: $BELAY_DATADIR, or where it was installed. */
 const char *bl_cmd_datadir(void);
+/* What Nix gets when it builds: BL_BUILD_OPTIONS, and the settings among BL_NIX_OPTIONS. */
+void bl_cmd_build_flags(const struct bl_args *args, struct bl_strv *out);
 /* Reads the fleet that @args name, or the one in this folder, and selects from it; its nodes
  * have no systems yet. */
 int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl_fleet *fleet,

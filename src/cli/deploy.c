@@ -19,6 +19,7 @@
 static const struct bl_option options[] = {
 	BL_FLEET_OPTIONS,
 	BL_EVAL_OPTIONS,
+	BL_BUILD_OPTIONS,
 	{ "parallel", 0, BL_OPT_NUMBER, "N", "hosts worked on at once (default 10)",
 	  offsetof(struct bl_args, parallel), 1, 1000 },
 	{ "keep-going", 'k', BL_OPT_FLAG, NULL, "one host's failure does not stop the others",
@@ -188,6 +189,7 @@ static int deploy(struct deployment *d, struct bl_err *err)
 		.fleet = d->fleet,
 		.sel = d->sel,
 		.roots = roots,
+		.args = d->args,
 		.build_host = d->args->build_host,
 		.keep_going = d->args->keep_going,
 		.keep_result = d->args->keep_result,

@@ -144,6 +144,7 @@ void bl_args_free(struct bl_args *args)
 	free(args->attr);
 	bl_strv_free(&args->on);
 	bl_strv_free(&args->nix);
+	bl_strv_free(&args->nix_build);
 	*args = (struct bl_args){ 0 };
 }
 

@@ -33,9 +33,10 @@ struct bl_args {
 	char *target_host;
 	char *with_system;
 	uint64_t max;
-	struct bl_strv nix;    /* options for Nix, each with its values */
-	uint64_t eval_workers; /* 0: not given */
-	uint64_t eval_memory;  /* MiB; 0: not given */
+	struct bl_strv nix;       /* options for Nix when it evaluates, each with its values */
+	struct bl_strv nix_build; /* and when it builds */
+	uint64_t eval_workers;    /* 0: not given */
+	uint64_t eval_memory;     /* MiB; 0: not given */
 	char *attr;
 	bool rollback;
 	bool upgrade;

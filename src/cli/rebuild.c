@@ -83,7 +83,8 @@
 		  offsetof(struct bl_args, upgrade),                                              \
 		  0,                                                                              \
 		  0 },                                                                            \
-		BL_NIX_OPTIONS, { "fast", 0, BL_OPT_NONE, NULL, "is always so", 0, 0, 0 },        \
+		BL_NIX_OPTIONS, BL_BUILD_OPTIONS,                                                 \
+		{ "fast", 0, BL_OPT_NONE, NULL, "is always so", 0, 0, 0 },                        \
 		{ "no-reexec", 0, BL_OPT_NONE, NULL, "is always so", 0, 0, 0 },                   \
 		{ "no-build-nix", 0, BL_OPT_NONE, NULL, "is always so", 0, 0, 0 },                \
 		{ "sudo", 0, BL_OPT_NONE, NULL, "is so where the login is not root's", 0, 0, 0 }, \
@@ -434,6 +435,7 @@ static int build(struct rebuild *r, const char *link, struct bl_err *err)
 		.fleet = &r->fleet,
 		.sel = &r->sel,
 		.roots = roots,
+		.args = r->args,
 		.build_host = r->args->build_host,
 		.parallel = 1,
 		.mode = bl_cmd_ui_mode(r->args),

@@ -228,7 +228,7 @@ static void build_here(struct bl_building *g)
 	for (size_t i = 0; i < g->b->n; i++)
 		bl_strv_add(&paths, g->b->items[i].drv);
 	bl_build_argv((const char *const *)paths.items, g->all->spec->root,
-		      g->all->spec->keep_going, &argv);
+		      g->all->spec->keep_going, g->all->spec->flags, &argv);
 	g->step = BUILD;
 	(void)!start_here(g, &argv, NULL, on_built_here);
 }

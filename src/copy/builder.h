@@ -32,6 +32,7 @@ struct bl_builders_spec {
 	size_t parallel;  /* so many at once */
 	const char *root; /* roots of what is built here are made as ROOT, ROOT-2, ... */
 	bool keep_going;  /* one failure does not stop the others */
+	const struct bl_strv *flags; /* for Nix on this machine; NULL: none */
 	void (*news)(void *ctx, const struct bl_builder *b,
 		     const struct bl_progress_news *news);
 	void (*tick)(void *ctx); /* every 100 ms */

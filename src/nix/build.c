@@ -19,13 +19,15 @@ static void realise(const char *const *paths, const char *root, struct bl_strv *
 }
 
 void bl_build_argv(const char *const *paths, const char *root, bool keep_going,
-		   struct bl_strv *out)
+		   const struct bl_strv *flags, struct bl_strv *out)
 {
 	realise(paths, root, out);
 	bl_strv_add(out, "--log-format");
 	bl_strv_add(out, "internal-json");
 	if (keep_going)
 		bl_strv_add(out, "--keep-going");
+	for (size_t i = 0; flags && i < flags->n; i++)
+		bl_strv_add(out, flags->items[i]);
 }
 
 int bl_build_invalid(const char *const *paths, struct bl_strv *out_invalid, struct bl_err *err)

@@ -12,10 +12,10 @@
  * The command that realises @paths (derivations or store paths) in one build and tells its
  * progress on stderr as progress.h reads it. Their outputs are rooted as @root, @root-2, ...,
  * but only when all of them are there in the end. With @keep_going the rest is built when one
- * fails; the status says so all the same.
+ * fails; the status says so all the same. @flags, NULL for none, are further ones for Nix.
  */
 void bl_build_argv(const char *const *paths, const char *root, bool keep_going,
-		   struct bl_strv *out);
+		   const struct bl_strv *flags, struct bl_strv *out);
 
 /*
  * Which of @paths the store does not have: a failed build may leave files under its output's

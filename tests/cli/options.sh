@@ -26,7 +26,7 @@ page_options() {
   awk -v section="$1" '
     FNR == NR {
       if ($1 == ".Ss" || $1 == ".Sh") inside = $1 == ".Ss" && $2 == section
-      if (inside && $1 == ".Sx") { sub(/^\.Sx /, ""); sub(/ \.$/, ""); shared[$0] = 1 }
+      if (inside && $1 == ".Sx") { sub(/^\.Sx /, ""); sub(/ [.,]$/, ""); shared[$0] = 1 }
       next
     }
     $1 == ".Ss" || $1 == ".Sh" { title = $0; sub(/^\.S[sh] /, "", title); on = $1 == ".Ss" ? $2 == section : title in shared; next }
