@@ -23,6 +23,7 @@
 #define LINE_EVERY_NS (10000 * BL_NS_PER_MS)
 
 const struct bl_command *const bl_commands[] = {
+	&bl_cmd_plan,
 	&bl_cmd_deploy,
 	&bl_cmd_doctor,
 	&bl_cmd_status,

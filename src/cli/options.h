@@ -42,6 +42,7 @@ struct bl_args {
 	bool no_confirm;
 	bool no_flake;
 	bool ask_sudo_password;
+	bool units;
 };
 
 enum bl_option_kind {
