@@ -194,8 +194,10 @@ static void take_answer(const struct bl_host_call *call, struct bl_survey *out)
 	*out = (struct bl_survey){ .err = call->err };
 	if (!call->text || bl_survey_parse(call->text, out, &err) == 0)
 		return;
-	(void)bl_err_set(&out->err, BL_E_INPUT, "%s; is its login shell a POSIX shell?",
-			 err.msg);
+	(void)bl_err_set(
+		&out->err, BL_E_INPUT,
+		"%s; look by hand (ssh) what its login shell prints, and whether nix-store works there",
+		err.msg);
 }
 
 int bl_survey(const struct bl_node *const *nodes, const struct bl_closure *closures, size_t n,

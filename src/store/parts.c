@@ -187,19 +187,16 @@ void bl_boot_parts_changed(const struct bl_kv *booted, const struct bl_kv *new,
 			bl_strv_add(out, bl_boot_parts[i]);
 }
 
-/* Units of @a that are not the same in @b, and are not told yet. */
+/* Units of @a that are not the same in @b, and are not told yet; what is below one is of it. */
 static void compare_units(const struct bl_kv *a, const struct bl_kv *b, struct bl_strv *out)
 {
 	static const char units[] = BL_UNITS_DIR "/";
 	BL_KV_FOREACH (a, it) {
-		if (!bl_starts_with(it->key, units))
-			continue;
 		const char *name = it->key + sizeof(units) - 1;
-		bl_autofree char *unit = bl_xstrndup(name, strcspn(name, "/"));
-		bl_autofree char *part = bl_xprintf("%s%s", units, unit);
-		if (bl_is_network_unit(unit) && !bl_strv_has(out, unit) &&
-		    !same_part(a, b, part))
-			bl_strv_add(out, unit);
+		if (bl_starts_with(it->key, units) && !strchr(name, '/') &&
+		    bl_is_network_unit(name) && !bl_strv_has(out, name) &&
+		    !same_part(a, b, it->key))
+			bl_strv_add(out, name);
 	}
 }
 
