@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What hosts have and run, compared with nothing yet, and what of a closure they lack. */
+/* What hosts run and have, before anything is sent: one question to each of them. */
 #ifndef BELAY_COPY_SURVEY_H
 #define BELAY_COPY_SURVEY_H
 
