@@ -2,44 +2,13 @@
 #include "agent/strategy.h"
 
 #include "base/file.h"
+#include "store/parts.h"
 
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* What stage 1 and the kernel are made of; a toplevel has each as a link or a small file. */
-static const char *const boot_parts[] = {
-	"kernel",
-	"initrd",
-	"kernel-params",
-	"kernel-modules",
-	"firmware",
-	"systemd",
-	"init-interface-version",
-	"etc/fstab",
-	"dtbs",
-	"append-initrd-secrets",
-};
-
-/* Files and folders that say how the host is reached. */
-static const char *const network_parts[] = {
-	"etc/systemd/network", "etc/NetworkManager",      "etc/dhcpcd.conf",
-	"etc/wpa_supplicant",  "etc/wpa_supplicant.conf", "etc/ssh/sshd_config",
-	"etc/resolv.conf",     "etc/resolvconf.conf",     "etc/systemd/resolved.conf",
-	"etc/hosts",           "etc/nftables.conf",       "etc/sysctl.d",
-};
-
-#define NETWORK_DEPTH 3
-
-/* Units whose names begin so. */
-static const char *const network_units[] = {
-	"systemd-networkd", "network-",   "dhcpcd",    "NetworkManager",
-	"wpa_supplicant",   "wireguard-", "wg-quick-", "tailscaled",
-	"firewall",         "nftables",   "sshd",      "iwd",
-	"systemd-resolved", "resolvconf",
-};
 
 static bool same_path(const char *a, const char *b, int depth);
 
@@ -109,33 +78,25 @@ static char *text_of(struct bl_buf *b)
 char *bl_boot_difference(const char *booted, const char *system_new)
 {
 	BL_AUTO(bl_buf) b = { 0 };
-	for (size_t i = 0; i < BL_COUNT(boot_parts); i++)
-		if (!same_part(booted, system_new, boot_parts[i], 0))
-			add(&b, boot_parts[i]);
+	for (size_t i = 0; bl_boot_parts[i]; i++)
+		if (!same_part(booted, system_new, bl_boot_parts[i], 0))
+			add(&b, bl_boot_parts[i]);
 	return text_of(&b);
-}
-
-static bool is_network_unit(const char *name)
-{
-	for (size_t i = 0; i < BL_COUNT(network_units); i++)
-		if (bl_starts_with(name, network_units[i]))
-			return true;
-	return false;
 }
 
 /* Units of @a that are not the same in @b; those that both have are told once. */
 static void compare_units(const char *a, const char *b, bool only_missing, struct bl_buf *out)
 {
-	bl_autofree char *dir = bl_xprintf("%s/etc/systemd/system", a);
+	bl_autofree char *dir = bl_xprintf("%s/" BL_UNITS_DIR, a);
 	DIR *d = opendir(dir);
 	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
-		if (!is_network_unit(e->d_name))
+		if (!bl_is_network_unit(e->d_name))
 			continue;
-		bl_autofree char *part = bl_xprintf("etc/systemd/system/%s", e->d_name);
+		bl_autofree char *part = bl_xprintf(BL_UNITS_DIR "/%s", e->d_name);
 		bl_autofree char *there = bl_xprintf("%s/%s", b, part);
 		if (only_missing && access(there, F_OK) == 0)
 			continue;
-		if (!same_part(a, b, part, NETWORK_DEPTH))
+		if (!same_part(a, b, part, BL_NETWORK_DEPTH))
 			add(out, e->d_name);
 	}
 	if (d)
@@ -145,9 +106,9 @@ static void compare_units(const char *a, const char *b, bool only_missing, struc
 char *bl_network_difference(const char *system_old, const char *system_new)
 {
 	BL_AUTO(bl_buf) b = { 0 };
-	for (size_t i = 0; i < BL_COUNT(network_parts); i++)
-		if (!same_part(system_old, system_new, network_parts[i], NETWORK_DEPTH))
-			add(&b, network_parts[i]);
+	for (size_t i = 0; bl_network_parts[i]; i++)
+		if (!same_part(system_old, system_new, bl_network_parts[i], BL_NETWORK_DEPTH))
+			add(&b, bl_network_parts[i]);
 	compare_units(system_old, system_new, false, &b);
 	compare_units(system_new, system_old, true, &b);
 	return text_of(&b);
@@ -162,12 +123,5 @@ enum bl_strategy bl_strategy_resolve(const struct bl_plan *plan, const char *boo
 		return plan->strategy;
 	bl_autofree char *boot = bl_boot_difference(booted, system_new);
 	bl_autofree char *network = bl_network_difference(system_old, system_new);
-	if (boot && plan->strategy == BL_STRATEGY_AUTO && plan->reboot_allowed)
-		return BL_STRATEGY_BOOT;
-	if (boot)
-		*out_remark = bl_xprintf("boot path not proven: %s changed", boot);
-	else if (network)
-		*out_remark =
-			bl_xprintf("boot path of the network not proven: %s changed", network);
-	return BL_STRATEGY_LIVE;
+	return bl_strategy_choose(plan, boot, network, out_remark);
 }

@@ -24,6 +24,7 @@
 
 const struct bl_command *const bl_commands[] = {
 	&bl_cmd_init,
+	&bl_cmd_plan,
 	&bl_cmd_deploy,
 	&bl_cmd_doctor,
 	&bl_cmd_eval,

@@ -69,7 +69,7 @@ static void tell_next(const struct init *in, const char *name)
 	BL_AUTO(bl_buf) b = { 0 };
 	put_source(in, name, &b);
 	bl_autofree char *source = bl_visible(bl_buf_str(&b));
-	printf("  belay doctor%s\n  belay deploy%s\n", source, source);
+	printf("  belay plan%s\n  belay deploy%s\n", source, source);
 }
 
 /* ---- a fleet that is there */

@@ -46,6 +46,7 @@ struct bl_args {
 	bool settings; /* eval: no systems */
 	bool systems;  /* show: with them */
 	bool as_flake;
+	bool units;
 };
 
 enum bl_option_kind {

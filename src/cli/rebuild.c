@@ -5,12 +5,12 @@
  */
 #include "cli/build.h"
 #include "cli/deploy.h"
+#include "cli/dry.h"
 #include "cli/generations.h"
 
 #include "base/child.h"
 #include "base/file.h"
 #include "base/login.h"
-#include "copy/once.h"
 #include "host/command.h"
 #include "nix/build.h"
 
@@ -24,7 +24,6 @@
 #define SYSTEM_FLAKE "/etc/nixos"
 #define LOGIN_S      180 /* for logging in anew and confirming, on the host itself */
 #define LOOK_MS      60000
-#define DRY_MS       300000
 
 #define SOURCE_OPTIONS                                                                            \
 	{ "flake",                                                                                \
@@ -466,19 +465,13 @@ static int run_build(const struct bl_args *args)
 
 static int run_dry_activate(const struct bl_args *args)
 {
-	static const char script[] =
-		"exec \"$2/bin/switch-to-configuration\" dry-activate 2>&1";
 	struct rebuild r = { .args = args };
 	struct bl_err err = { 0 };
 	bl_autofree char *text = NULL;
 	int status = 0;
 	int rc = build(&r, NULL, &err);
-	if (rc == 0 && !r.node->built_there)
-		rc = bl_copy_once(r.node, r.node->out_path, &err);
-	if (rc == 0) {
-		const char *const run_args[] = { r.node->out_path, NULL };
-		rc = bl_host_command(r.node, script, run_args, DRY_MS, &status, &text, &err);
-	}
+	if (rc == 0)
+		rc = bl_dry_activate(r.node, &status, &text, &err);
 	if (rc == 0)
 		fputs(text, stdout);
 	if (rc == 0 && status != 0)

@@ -86,6 +86,22 @@ bool bl_strategy_boots(enum bl_strategy strategy)
 	       strategy == BL_STRATEGY_KEXEC;
 }
 
+enum bl_strategy bl_strategy_choose(const struct bl_plan *plan, const char *boot,
+				    const char *network, char **out_remark)
+{
+	*out_remark = NULL;
+	if (plan->strategy != BL_STRATEGY_AUTO && plan->strategy != BL_STRATEGY_LIVE)
+		return plan->strategy;
+	if (boot && plan->strategy == BL_STRATEGY_AUTO && plan->reboot_allowed)
+		return BL_STRATEGY_BOOT;
+	if (boot)
+		*out_remark = bl_xprintf("boot path not proven: %s changed", boot);
+	else if (network)
+		*out_remark =
+			bl_xprintf("boot path of the network not proven: %s changed", network);
+	return BL_STRATEGY_LIVE;
+}
+
 void bl_plan_init(struct bl_plan *plan)
 {
 	*plan = (struct bl_plan){

@@ -97,6 +97,14 @@ void bl_check_free(struct bl_check *check);
 void bl_plan_add_check(struct bl_plan *plan, struct bl_check *check);
 /* Whether NEW may boot in this transaction before it is committed. */
 bool bl_strategy_boots(enum bl_strategy strategy);
+/*
+ * What @plan's strategy comes to where these parts of how the host boots and of how it is
+ * reached change ("kernel, initrd"; NULL: none): `auto` is boot where it boots otherwise and a
+ * reboot is allowed, else live. @out_remark says what stays unproven; a new string, NULL:
+ * nothing does.
+ */
+enum bl_strategy bl_strategy_choose(const struct bl_plan *plan, const char *boot,
+				    const char *network, char **out_remark);
 
 /*
  * How long the checks of one side take at the most, milliseconds: they run side by side, so the

@@ -179,7 +179,7 @@ at named
 echo "$fleet_text" > office.nix
 run init
 told "a fleet of another name" "office.nix is a fleet already"
-told "a fleet of another name: next" "  belay doctor -f office.nix"
+told "a fleet of another name: next" "  belay plan -f office.nix"
 cd .. || exit 1
 run init named
 told "in another folder: next" "  belay deploy -f named/office.nix"
