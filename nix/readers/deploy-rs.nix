@@ -106,6 +106,8 @@ let
         (note (!elem (profile.profilePath or null) [ null "/nix/var/nix/profiles/system" ]) "profilePath")
       ];
     }
+    # deploy-rs's own defaults, which a host that activates slowly may need without saying so
+    // { successTimeout = 30; switchTimeout = 240; }
     // renamed {
       confirmTimeout = "successTimeout";
       activationTimeout = "switchTimeout";
