@@ -114,12 +114,14 @@ let
   # Every option of a node but `toplevel`. `default` may be absent: then it is worked out where the options are
   # read, or must be given. `read` turns another accepted way of writing into the one that the document has; its
   # first argument names the place for messages.
+  # A leading '-' would be an option to ssh, and ssh hands user and host on to a ProxyCommand's shell.
+  notInHosts = "[:space:][:cntrl:]'`\"$;&<>|(){}\\\\";
+  isAddress = matches "[^${notInHosts}@-][^${notInHosts}@]*";
+
   options = {
     enable = bool true;
     host = {
-      # A leading '-' would be an option to ssh, and ssh hands user and host on to a ProxyCommand's shell.
-      ok = let other = "[:space:][:cntrl:]'`\"$;&<>|(){}\\\\"; in
-        v: v == null || matches "([^${other}@-][^${other}]*@)?[^${other}@-][^${other}@]*" v;
+      ok = v: v == null || matches "([^${notInHosts}@-][^${notInHosts}]*@)?[^${notInHosts}@-][^${notInHosts}@]*" v;
       want = "what to give to ssh: \"user@host\", \"host\" or a name from ~/.ssh/config";
     };
     successTimeout = seconds 20;
@@ -139,6 +141,11 @@ let
       default = [ ];
       ok = listOf (matches nameForm);
       want = "a list of strings of letters, digits, '_', '.' and '-'";
+    };
+    addresses = {
+      default = [ ];
+      ok = v: listOf isAddress v && length v <= 256;
+      want = "a list of names and addresses without a user, like [ \"10.0.0.5\" \"web1.example.org\" ]";
     };
     sshOptions = {
       default = [ ];
@@ -332,7 +339,6 @@ let
     preparationPhases = "is not run by this version yet; remove it and run its commands before the deployment";
     deployScriptPhases = "is not run by this version; use 'preActivate' for what runs on the host before the switch";
     postDeployScript = "is not run by this version yet; remove it and run its commands after the deployment";
-    addresses = "is not read by this version yet; set 'host' to the one address to use";
     secrets = "is not read by this version yet; remove it";
     dns = "is not read by this version; write its zones into the nodes' configurations";
     vpn = "is not read by this version; write it into the nodes' configurations";

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/address.h"
 #include "nix/nix.h"
 
 #define AGENT_MAX     (8UL * 1024 * 1024)
@@ -310,6 +311,12 @@ static int find_agent(const char *system, char **out_path, struct bl_err *err)
 	if (note && bl_symlink_replace(*out_path, note, NULL) < 0)
 		bl_log(BL_LOG_DEBUG, "the agent's path could not be noted");
 	return 0;
+}
+
+void bl_cmd_addresses(struct bl_fleet *fleet, const struct bl_selection *sel)
+{
+	for (size_t i = 0; i < sel->n; i++)
+		bl_address_choose(&fleet->nodes[sel->nodes[i] - fleet->nodes]);
 }
 
 int bl_cmd_agents(struct bl_fleet *fleet, const struct bl_selection *sel, struct bl_err *err)

@@ -177,6 +177,8 @@ int bl_cmd_evaluate(const struct bl_args *args, struct bl_source *source,
 		    struct bl_err *err) BL_MUST_CHECK;
 /* Notes for the user, on stderr. */
 void bl_cmd_notes(const struct bl_strv *notes);
+/* Finds out where @sel's nodes, @fleet's, are reached, before any is. */
+void bl_cmd_addresses(struct bl_fleet *fleet, const struct bl_selection *sel);
 /* Gives @sel's nodes, @fleet's, their agents: each that of its system, or of this machine's. */
 int bl_cmd_agents(struct bl_fleet *fleet, const struct bl_selection *sel,
 		  struct bl_err *err) BL_MUST_CHECK;

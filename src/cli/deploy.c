@@ -285,6 +285,7 @@ int bl_deploy(const struct bl_args *args, const char *command, const char *sourc
 	char run[32];
 	if (bl_cmd_history(&history, &err) < 0)
 		return bl_cmd_fail(&err);
+	bl_cmd_addresses(fleet, sel);
 	struct deployment d = { .args = args,
 				.fleet = fleet,
 				.sel = sel,

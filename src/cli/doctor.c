@@ -162,6 +162,7 @@ static int run_doctor(const struct bl_args *args)
 	if (find_hosts(args, &source, &fleet, &sel, &err) < 0 ||
 	    bl_cmd_agents(&fleet, &sel, &err) < 0)
 		return bl_cmd_fail(&err);
+	bl_cmd_addresses(&fleet, &sel);
 	int code = examine(args, &sel, &err);
 	return code < 0 ? bl_cmd_fail(&err) : code;
 }

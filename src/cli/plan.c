@@ -147,6 +147,7 @@ static int run_plan(const struct bl_args *args)
 	if (bl_cmd_fleet(args, &source, &fleet, &sel, &err) < 0 ||
 	    bl_cmd_evaluate(args, &source, &fleet, &sel, &failed, &err) < 0)
 		return bl_cmd_fail(&err);
+	bl_cmd_addresses(&fleet, &sel);
 	int code = plan(args, &fleet, &sel, &err);
 	if (code < 0)
 		return bl_cmd_fail(&err);

@@ -234,6 +234,7 @@ static int run_resume(const struct bl_args *args)
 	bl_autofree char *run = args->run ? bl_xstrdup(args->run) : NULL;
 	if (bl_cmd_fleet(args, &source, &fleet, &sel, &err) < 0 || bl_cmd_history(&h, &err) < 0)
 		return bl_cmd_fail(&err);
+	bl_cmd_addresses(&fleet, &sel);
 	int code = -1;
 	if ((run || last_open_run(h, &run, &err) == 0) &&
 	    find_command(h, run, &open.taking_back, &err) == 0 &&

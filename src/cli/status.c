@@ -114,6 +114,7 @@ static int ask_fleet(const struct bl_args *args, int question, struct bl_fleet *
 	if (bl_cmd_fleet(args, &source, fleet, sel, err) < 0 ||
 	    bl_cmd_agents(fleet, sel, err) < 0)
 		return -1;
+	bl_cmd_addresses(fleet, sel);
 	return bl_ask(sel, question, args->run, out, err);
 }
 

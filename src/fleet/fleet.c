@@ -90,6 +90,19 @@ static int read_out_path(const struct bl_field *f, const json_t *v, void *to,
 	return 0;
 }
 
+/* What stands behind ssh's HostName. */
+static bool is_address(const char *s)
+{
+	return is_host(s) && !strchr(s, '@');
+}
+
+static int read_addresses(const struct bl_field *f, const json_t *v, void *to,
+			  struct bl_err *err)
+{
+	struct draft *d = to;
+	return bl_read_list(f, v, is_address, &d->node.addresses, err);
+}
+
 static int read_tags(const struct bl_field *f, const json_t *v, void *to, struct bl_err *err)
 {
 	struct draft *d = to;
@@ -251,6 +264,7 @@ static const struct bl_field node_fields[] = {
 	  BL_WANT_BOOL },
 	{ "notes", read_node_notes, 0, "a list of texts, each of one line" },
 	{ "buildOn", read_build_on, 0, "\"deployer\" or \"target\"" },
+	{ "addresses", read_addresses, 0, "a list of names and addresses, without a user" },
 	{ "tags", read_tags, 0,
 	  "a list of texts of letters, digits, '_', '.' and '-', at most 128 long" },
 	{ "sshOptions", read_ssh_options, 0,
@@ -279,6 +293,7 @@ static void node_free(struct bl_node *node)
 	free(node->system);
 	free(node->agent);
 	bl_strv_free(&node->elevate);
+	bl_strv_free(&node->addresses);
 	bl_strv_free(&node->tags);
 	bl_strv_free(&node->ssh_options);
 	bl_plan_free(&node->plan);

@@ -29,6 +29,7 @@ struct bl_node {
 	char *agent;          /* the store path of the agent for it; NULL until it is needed */
 	bool build_on_target; /* its system is built on the host itself */
 	bool built_there;     /* it was: the host has out_path, and this machine need not */
+	struct bl_strv addresses; /* where it may be reached, besides what its name says */
 	struct bl_strv tags;
 	struct bl_strv ssh_options; /* each one the argument of an `ssh -o` */
 	struct bl_plan plan; /* plan.local: the host is this machine, and no ssh leads there */

@@ -33,7 +33,8 @@ static void every_setting_of_a_node_is_read(void **state)
 		"\"toplevel\":{\"drvPath\":\"/nix/store/" HASH "-s.drv\",\"path\":\"" OUT "\"},"
 		"\"system\":\"x86_64-linux\",\"successTimeout\":21,\"switchTimeout\":86400,"
 		"\"ignoreFailingSystemdUnits\":true,\"privilegeEscalationCommand\":[\"run0\",\"-n\"],"
-		"\"hasFastConnection\":true,\"substituteOnTarget\":true,\"tags\":[\"web\",\"eu.1\"],"
+		"\"hasFastConnection\":true,\"substituteOnTarget\":true,"
+		"\"addresses\":[\"10.0.0.5\",\"fd00::5%eth0\"],\"tags\":[\"web\",\"eu.1\"],"
 		"\"sshOptions\":[\"Port=2222\",\"User deploy\"],\"strategy\":\"live+boot\","
 		"\"reboot\":\"allowed\",\"rollbackReboot\":\"always\",\"bootTimeout\":86400,\"preActivate\":\"a\\nb\","
 		"\"postRollback\":\"c\"}}}";
@@ -54,6 +55,8 @@ static void every_setting_of_a_node_is_read(void **state)
 	assert_int_equal(n->elevate.n, 2);
 	assert_string_equal(n->elevate.items[0], "run0");
 	assert_true(n->substitute_on_target);
+	assert_int_equal(n->addresses.n, 2);
+	assert_string_equal(n->addresses.items[1], "fd00::5%eth0");
 	assert_string_equal(n->tags.items[1], "eu.1");
 	assert_int_equal(n->ssh_options.n, 2);
 	assert_string_equal(n->ssh_options.items[1], "User deploy");
@@ -562,6 +565,12 @@ static void a_bad_setting_is_told_with_node_field_and_what_is_wanted(void **stat
 				   "checks, each an object" },
 		{ "\"system\":{}",
 		  "'system' is an object; it must be null or a system like \"x86_64-linux\"" },
+		{ "\"addresses\":[\"a\",\"root@b\"]",
+		  "'addresses' has \"root@b\" as entry 2; it must be a list of names and "
+		  "addresses, without a user" },
+		{ "\"addresses\":[\"-oProxyCommand=x\"]",
+		  "'addresses' has \"-oProxyCommand=x\" as entry 1; it must be a list of names "
+		  "and addresses, without a user" },
 		{ "\"tags\":\"web\"",
 		  "'tags' is \"web\"; it must be a list of texts of letters, "
 		  "digits, '_', '.' and '-', at most 128 long" },
