@@ -103,7 +103,7 @@
 		  0,                                                                           \
 		  BL_OPT_FLAG,                                                                 \
 		  NULL,                                                                        \
-		  "on this host: let sudo ask first",                                          \
+		  "ask for it here, where sudo wants one",                                     \
 		  offsetof(struct bl_args, ask_sudo_password),                                 \
 		  0,                                                                           \
 		  0 },                                                                         \
@@ -355,18 +355,29 @@ static int foreground(const char *const *argv, struct bl_err *err)
 		       : bl_err_set(err, BL_E_FAILED, "%s did not let us in", argv[0]);
 }
 
-/* The way of a password to a host over ssh has a terminal at no end. */
+/*
+ * sudo's, of the user on the host: it goes there as the first line over each connection, and is
+ * kept nowhere else. Copying is left to that user then, as nixos-rebuild leaves it.
+ */
 static int ask_password(const struct rebuild *r, struct bl_err *err)
 {
 	const char *const argv[] = { "sudo", "-v", NULL };
-	if (!r->args->ask_sudo_password || (r->node->plan.local && geteuid() == 0))
+	struct bl_node *node = r->node;
+	if (!r->args->ask_sudo_password || (node->plan.local && geteuid() == 0))
 		return 0;
-	if (!r->node->plan.local)
-		return bl_err_set(
-			err, BL_E_USAGE,
-			"--ask-sudo-password: the host confirms over connections that nobody can "
-			"type a password into; allow the user NOPASSWD in sudo, or deploy as root");
-	return foreground(argv, err);
+	if (node->plan.local)
+		return foreground(argv, err);
+	if (node->elevate.n == 0 || strcmp(node->elevate.items[0], "sudo") != 0)
+		return bl_err_set(err, BL_E_USAGE,
+				  "--ask-sudo-password is for sudo, and the configuration's "
+				  "privilegeEscalationCommand is another one");
+	bl_autofree char *prompt = bl_xprintf("sudo's password for %s: ", node->host);
+	char *typed = getpass(prompt);
+	if (!typed)
+		return bl_err_sys(err, errno, "read the password");
+	node->sudo_password = bl_xstrdup(typed);
+	explicit_bzero(typed, strlen(typed));
+	return 0;
 }
 
 static int settle_local(struct rebuild *r, struct bl_err *err)

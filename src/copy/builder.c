@@ -323,7 +323,8 @@ static void hear_line(struct bl_building *g, const char *line)
 	static const char user[] = "belay-user ";
 	static const char built[] = "belay-built ";
 	if (bl_starts_with(line, user))
-		g->elevated = strcmp(line + sizeof(user) - 1, "0") != 0;
+		g->elevated =
+			strcmp(line + sizeof(user) - 1, "0") != 0 && !g->b->host->sudo_password;
 	else if (g->step == CONNECT && strcmp(line, "belay-ready") == 0)
 		send_drvs(g);
 	else if (g->step == BUILD && bl_starts_with(line, built))
@@ -369,9 +370,12 @@ static void connect_host(struct bl_building *g)
 		.on_exit = on_session_gone,
 		.ctx = g,
 	};
-	if (bl_proc_start(&g->all->loop, &spec, &g->session, &err) < 0)
+	if (bl_proc_start(&g->all->loop, &spec, &g->session, &err) < 0) {
 		give_up(g, bl_xstrdup(err.msg),
 			bl_xstrdup("install OpenSSH's client on this machine"));
+		return;
+	}
+	bl_proc_write_secret(g->session, bl_ssh_password_line(g->b->host));
 }
 
 /* ---- all of them */

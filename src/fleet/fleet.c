@@ -286,6 +286,9 @@ static const struct bl_field node_fields[] = {
 
 static void node_free(struct bl_node *node)
 {
+	if (node->sudo_password)
+		explicit_bzero(node->sudo_password, strlen(node->sudo_password));
+	free(node->sudo_password);
 	free(node->name);
 	free(node->host);
 	free(node->drv_path);

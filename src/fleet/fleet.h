@@ -25,6 +25,7 @@ struct bl_node {
 	uint32_t success_timeout_s; /* how long the host waits for the confirmation */
 	uint32_t switch_timeout_s;  /* how long the activation may take */
 	struct bl_strv elevate;     /* how another user than root becomes root: "sudo" "-n" */
+	char *sudo_password;        /* what sudo asks for there; NULL: nothing is asked */
 	bool substitute_on_target;
 	char *agent;          /* the store path of the agent for it; NULL until it is needed */
 	bool build_on_target; /* its system is built on the host itself */

@@ -205,6 +205,15 @@ void bl_proc_write(struct bl_proc *p, const void *data, size_t len)
 		free(w);
 }
 
+void bl_proc_write_secret(struct bl_proc *p, char *text)
+{
+	if (!text)
+		return;
+	bl_proc_write(p, text, strlen(text));
+	explicit_bzero(text, strlen(text));
+	free(text);
+}
+
 void bl_proc_kill(struct bl_proc *p)
 {
 	if (!p->exited)

@@ -26,6 +26,8 @@ int bl_proc_start(uv_loop_t *loop, const struct bl_proc_spec *spec, struct bl_pr
 		  struct bl_err *err) BL_MUST_CHECK;
 /* Queues @data for its stdin; what it does not read is lost with it. */
 void bl_proc_write(struct bl_proc *p, const void *data, size_t len);
+/* The same of a text that nobody else needs any more: it is wiped and freed. NULL is fine. */
+void bl_proc_write_secret(struct bl_proc *p, char *text);
 /* SIGTERM to its group; on_exit follows. */
 void bl_proc_kill(struct bl_proc *p);
 /* No callback any more, SIGTERM, and the memory goes when the loop has reaped it. NULL is fine.

@@ -121,7 +121,7 @@ static void on_exit_(void *ctx, int status, const char *err_tail)
 	free_session(s);
 }
 
-static int start(uv_loop_t *loop, const struct bl_strv *argv,
+static int start(uv_loop_t *loop, const struct bl_node *node, const struct bl_strv *argv,
 		 const struct bl_session_events *events, void *ctx, struct bl_session **out,
 		 struct bl_err *err)
 {
@@ -138,6 +138,7 @@ static int start(uv_loop_t *loop, const struct bl_strv *argv,
 		free_session(s);
 		return -1;
 	}
+	bl_proc_write_secret(s->proc, bl_ssh_password_line(node));
 	*out = s;
 	return 0;
 }
@@ -151,7 +152,7 @@ int bl_session_work(uv_loop_t *loop, const struct bl_node *node, const char *con
 	const char *const args[] = { agent, system_new, NULL };
 	bl_autofree char *command = bl_ssh_remote(node, bl_ssh_boot_script, args);
 	bl_ssh_argv(node, control, 8, command, &argv);
-	return start(loop, &argv, events, ctx, out, err);
+	return start(loop, node, &argv, events, ctx, out, err);
 }
 
 int bl_session_fresh_start(uv_loop_t *loop, const struct bl_node *node, const char *agent,
@@ -165,7 +166,7 @@ int bl_session_fresh_start(uv_loop_t *loop, const struct bl_node *node, const ch
 	const char *const args[] = { agent, number, NULL };
 	bl_autofree char *command = bl_ssh_remote(node, bl_ssh_confirm_script, args);
 	bl_ssh_argv(node, NULL, connect_timeout_s, command, &argv);
-	return start(loop, &argv, events, ctx, out, err);
+	return start(loop, node, &argv, events, ctx, out, err);
 }
 
 void bl_session_go(struct bl_session *s)

@@ -77,6 +77,16 @@ char *bl_ssh_nix_options(const char *control)
 		control);
 }
 
+/*
+ * With a password: it is the first line of the input. sudo remembers it for the shell that it
+ * was started from, where there is no terminal, so that the second one asks no more, and the
+ * rest of the input is the script's.
+ */
+static const char outer_asking[] =
+	"u=$(id -u); echo \"belay-user $u\"; IFS= read -r p; if [ \"$u\" = 0 ]; then p=; exec /bin/sh -c \"$@\"; fi; "
+	"sudo -n true 2> /dev/null || printf '%s\\n' \"$p\" | sudo -S -p '' -v || exit 1; p=; "
+	"s=$1; shift; sudo -n /bin/sh -c \"$s\" \"$@\"";
+
 char *bl_ssh_remote(const struct bl_node *node, const char *script, const char *const *args)
 {
 	/* $1 script, $2 number of arguments for it, those, then the words of the elevation */
@@ -90,7 +100,9 @@ char *bl_ssh_remote(const struct bl_node *node, const char *script, const char *
 		/* plain words: fleet.c refuses others */
 		bl_buf_puts(&elevate, node->elevate.items[i]);
 	}
-	bl_autofree char *program = bl_xprintf(outer, bl_buf_str(&elevate));
+	bl_autofree char *program = node->sudo_password
+					    ? bl_xstrdup(outer_asking)
+					    : bl_xprintf(outer, bl_buf_str(&elevate));
 	bl_buf_puts(&cmd, "exec /bin/sh -c ");
 	bl_buf_put_shell_word(&cmd, program);
 	bl_buf_puts(&cmd, " sh ");
@@ -101,6 +113,11 @@ char *bl_ssh_remote(const struct bl_node *node, const char *script, const char *
 		bl_buf_put_shell_word(&cmd, args[i]);
 	}
 	return bl_buf_steal(&cmd);
+}
+
+char *bl_ssh_password_line(const struct bl_node *node)
+{
+	return node->sudo_password ? bl_xprintf("%s\n", node->sudo_password) : NULL;
 }
 
 static char *last_line(const char *text)
@@ -135,6 +152,9 @@ void bl_ssh_explain(const char *err_tail, int status, char **out_what, char **ou
 		  "allow the user NOPASSWD in sudo, or deploy as root" },
 		{ "sudo: a terminal is required", "sudo wants a password",
 		  "allow the user NOPASSWD in sudo, or deploy as root" },
+		{ "Sorry, try again", "sudo does not take the password", "type it again" },
+		{ "incorrect password attempt", "sudo does not take the password",
+		  "type it again" },
 		{ "Could not resolve hostname", "its name cannot be resolved",
 		  "correct the node's `host`, or put the name into ~/.ssh/config" },
 		{ "Connection timed out", "it does not answer",

@@ -34,9 +34,11 @@ char *bl_ssh_nix_options(const char *control);
 /*
  * A command for the login shell on the host that prints "belay-user UID", becomes root by the
  * node's elevation where needed, and runs the POSIX shell @script with @args as $2, $3, ... ($1
- * is the session's SSH_CONNECTION).
+ * is the session's SSH_CONNECTION). Where the node has a sudo password, that has to be the
+ * first line of the command's input: bl_ssh_password_line, a new string; NULL: it has none.
  */
 char *bl_ssh_remote(const struct bl_node *node, const char *script, const char *const *args);
+char *bl_ssh_password_line(const struct bl_node *node);
 
 /* The first contact: runs the agent if it is there, else says so and waits for it. */
 extern const char bl_ssh_boot_script[];

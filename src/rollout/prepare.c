@@ -148,7 +148,8 @@ void bl_way_copy(struct bl_way *h, bool with_agent)
 	const struct bl_copy_spec spec = {
 		.node = h->node,
 		.control = h->control,
-		.elevated = bl_session_elevated(h->work),
+		/* with a password there is nobody to give it to another sudo */
+		.elevated = bl_session_elevated(h->work) && !h->node->sudo_password,
 		.paths = paths,
 		.line = on_copy_line,
 		.done = on_copy_done,

@@ -122,8 +122,6 @@ fi
 belay switch --flake "path:$dir" --target-host root@web1 --no-confirm
 is "--no-confirm for another host" "$RC" 2
 like "--no-confirm for another host: why" "$OUT" "--no-confirm is for the host that belay runs on"
-belay switch --flake "path:$dir" --target-host root@web1 --ask-sudo-password
-like "--ask-sudo-password for another host: what to do" "$OUT" "NOPASSWD"
 belay --flake "path:$dir" --target-host root@web1
 like "a verb is missing" "$OUT" "a command is missing"
 belay --flake "path:$dir" upgrade-all

@@ -19,7 +19,7 @@
 , sshPort ? 22
 , sshdConfig ? ""           # lines put before ours (sshd takes the first value)
 , sshdEnable ? true
-, users ? [ ]               # { name, authorizedKeys ? [ ], sudo ? false }: normal users; sudo without a password
+, users ? [ ]               # { name, authorizedKeys ? [ ], sudo ? false, sudoPassword ? false }: normal users; sudo without a password, or with
 , dropPrograms ? [ ]        # names missing from sw/bin
 , units ? { }               # "foo.service" = { text = "..."; wantedBy = [ "multi-user.target" ]; }
 , userUnits ? { }           # the same for the managers of users; started with their default.target
@@ -250,6 +250,7 @@ let
         root ALL=(ALL:ALL) SETENV: ALL
         %wheel ALL=(ALL:ALL) SETENV: ALL
         ${lines (map (u: "${u.name} ALL=(ALL:ALL) NOPASSWD: SETENV: ALL") (filter (u: u.sudo or false) users))}
+        ${lines (map (u: "${u.name} ALL=(ALL:ALL) SETENV: ALL") (filter (u: u.sudoPassword or false) users))}
       '';
     }
   ] ++ map (u: { name = "ssh/authorized_keys.d/${u.name}"; file = toFile "keys-${u.name}" (keyText (u.authorizedKeys or [ ])); }) users;
