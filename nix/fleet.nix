@@ -3,20 +3,21 @@
 # From what the user wrote to the fleet as plain data (docs/fleet-schema.md): checks every option, fills
 # in the defaults and says in one line what is wrong.
 #
-#   fleet.nix :: { defaults ? { }, nodes, rollout ? { }, notes ? [ ] } -> { data, built, options }
+#   fleet.nix :: { defaults ? { }, nodes, deployHost ? null, rollout ? { }, notes ? [ ] } -> { data, built, options }
 #     data     the fleet document; its strings have no context, so reading it builds nothing
 #     built    node name -> path of its toplevel as a string that makes Nix build it
 #     options  what modules.nix has to know of a node's options: `defaults`, those with one value, each { } or
-#              { default }; `merged`, those that are put together name by name
+#              { default }; `merged`, those that are put together name by name; `fromItself`, how a node is reached
+#              that deploys itself
 #
 # One file without a path in it and without nixpkgs' lib: belay hands its very text to `nix eval --apply`,
 # since a flake is evaluated in pure mode, where no file outside the store can be imported.
 fleet:
 let
   inherit (builtins)
-    addErrorContext all attrNames concatStringsSep elem elemAt filter foldl' genList getContext
+    addErrorContext all any attrNames concatMap concatStringsSep deepSeq elem elemAt filter foldl' genList getContext
     head isAttrs isBool isFunction isInt isList isPath isString length listToAttrs map mapAttrs match replaceStrings
-    sort split stringLength substring tail toJSON toString typeOf unsafeDiscardStringContext unsafeGetAttrPos;
+    seq sort split stringLength substring tail toJSON toString typeOf unsafeDiscardStringContext unsafeGetAttrPos;
 
   # ---- errors: all begin with "belay: " and are one line, so that belay finds them in what Nix prints
 
@@ -172,6 +173,20 @@ let
       ok = listOf isWord;
       want = "a list of strings of one line each";
     };
+    # Not in the document: where it speaks of the machine that deploys, it is in host and hasFastConnection.
+    deployFrom = {
+      default = { };
+      ok = isPlainSet;
+      read = readDeployFrom;
+      want = "a set by machines that deploy, like { laptop = { host = \"root@192.0.2.1\"; hasFastConnection = true; }; }";
+    };
+    preparationPhases = {
+      default = [ ];
+      ok = v: isPlainSet v && length (attrNames v) <= 128;
+      read = readPhases;
+      want = "a set of at most 128 scripts by name, like { keys = \"./fetch-keys\"; }";
+    };
+    postDeployScript = script;
     preActivate = script;
     postRollback = script;
     checks = {
@@ -185,7 +200,23 @@ let
   isSshOption = v: isWord v && matches "[A-Za-z][A-Za-z0-9]*[ =].+" v;
 
   # What a node says of these adds to what 'defaults' says, name by name.
-  merged = [ "checks" "units" ];
+  merged = [ "checks" "deployFrom" "preparationPhases" "units" ];
+
+  # Of a machine that deploys; and of a node that is that machine, as nixus has it.
+  fromOptions = {
+    host = { inherit (options.host) want; ok = v: v != null && options.host.ok v; };
+    inherit (options) hasFastConnection;
+  };
+  fromItself = { host = "root@localhost"; hasFastConnection = true; };
+
+  # A phase as an entry of nixus's graph of phases, which is plain data.
+  phaseOptions =
+    let names = { default = [ ]; ok = listOf isString; want = "a list of names of phases"; };
+    in {
+      data = { inherit (script) want; ok = v: isString v && script.ok v; };
+      before = names;
+      after = names;
+    };
 
   unitOptions = {
     policy = oneOf [ "new-failures" "strict" "listed" ] // { default = "new-failures"; };
@@ -333,12 +364,10 @@ let
     configuration = "is here, but ${needsLibrary}";
     nixpkgs = "is here, but ${needsLibrary}";
     ssh = "is no option; use 'sshOptions', or ssh.access beside 'nodes'";
-    deployFrom = "is not read by this version yet; set 'host' and 'hasFastConnection' as they are from here";
-    deployHost = "is not read by this version yet; set each node's 'host' as it is from here";
     closurePaths = "needs a 'configuration', to which it adds; make the paths part of the system that is given";
-    preparationPhases = "is not run by this version yet; remove it and run its commands before the deployment";
-    deployScriptPhases = "is not run by this version; use 'preActivate' for what runs on the host before the switch";
-    postDeployScript = "is not run by this version yet; remove it and run its commands after the deployment";
+    deployHost = "is not a setting of single nodes; put it beside 'nodes', for the whole fleet";
+    deployScriptPhases = "is not run; use 'preparationPhases' for what runs here before the host is asked, "
+      + "or 'preActivate' for what runs on the host before the switch";
     secrets = "is not read by this version yet; remove it";
     dns = "is not read by this version; write its zones into the nodes' configurations";
     vpn = "is not read by this version; write it into the nodes' configurations";
@@ -445,6 +474,44 @@ let
       fail "${here}: 'listed' counts only with policy = \"listed\"${at "listed" set}"
     else v;
 
+  readDeployFrom = where: mapAttrs (from: set:
+    let here = "${where}: deployFrom ${toJSON from}"; in
+    if !isPlainSet set then
+      fail "${here}: is ${describe set}; it must be a set like { host = \"root@192.0.2.1\"; hasFastConnection = true; }"
+    else
+      readOptions { whereOf = _: here; sourceOf = _: set; } fromOptions (checkNames here (attrNames fromOptions) set));
+
+  # In the order of names, as far as the phases do not say which goes before which.
+  readPhases = where: set:
+    let
+      here = "${where}: preparationPhases";
+      names = attrNames set;
+      read = name: given:
+        let
+          this = "${where}: preparation phase ${toJSON name}";
+          v = if isString given then { data = given; } else given;
+          phase = readOptions { whereOf = _: this; sourceOf = _: v; } phaseOptions (checkNames this (attrNames phaseOptions) v);
+        in
+        if match nameForm name == null then
+          fail "${this}: a phase's name has up to 128 letters, digits, '_', '.' and '-'"
+        else if !isPlainSet v then
+          fail "${this}: is ${describe v}; it must be a string with lines for sh, or a set { data = ...; before = [ ]; after = [ ]; }"
+        # nixus's own phase. What wants to go before it does so in any case.
+        else if elem "copyClosure" phase.after then
+          fail ("${this}: wants to run after the closure was copied, but phases run before that; "
+            + "use 'preActivate' or 'postDeployScript'${at "after" v}")
+        else phase;
+      phases = mapAttrs read set;
+      follows = a: b: elem b phases.${a}.after || elem a phases.${b}.before;
+      order = left:
+        let free = filter (a: !any (follows a) left) left; in
+        if left == [ ] then [ ]
+        else if free == [ ] then fail "${here}: ${concatStringsSep ", " left} go before each other in a circle"
+        else [ (head free) ] ++ order (filter (n: n != head free) left);
+    in
+    map (name: { inherit name; script = phases.${name}.data; })
+      (filter (name: phases.${name}.data != "") (order names));
+
   readCheck = where: name: set:
     let
       here = "${where}: check ${toJSON name}";
@@ -478,11 +545,15 @@ let
           computed = {
             host = name;
             # On a slow line the target fetches what it can by itself.
-            substituteOnTarget = !values.hasFastConnection;
+            substituteOnTarget = !hasFastConnection;
           };
         }
         options
         node;
+      ways = { ${name} = fromItself; } // values.deployFrom;
+      way = if deployHost == null then { } else ways.${deployHost} or { };
+      host = way.host or values.host;
+      hasFastConnection = way.hasFastConnection or values.hasFastConnection;
       arguments = readSshArguments values.sshArguments;
       twice = values.ignoreFailingSystemdUnits && values.units.policy != "new-failures";
       toplevel =
@@ -500,10 +571,11 @@ let
       fail ("${here}: 'ignoreFailingSystemdUnits' is true and 'units' has the policy ${toJSON values.units.policy}; "
         + "remove one of them${at "units" (sourceOf "units")}")
     else {
-      data = plainStrings (removeAttrs values [ "sshArguments" ] // {
+      data = plainStrings (deepSeq values.deployFrom (removeAttrs values [ "deployFrom" "sshArguments" ]) // {
         # There is no way to a host that is null.
-        enable = values.enable && values.host != null;
-        host = if values.host == null then name else values.host;
+        enable = values.enable && host != null;
+        host = if host == null then name else host;
+        inherit hasFastConnection;
         sshOptions = values.sshOptions ++ map (a: a.option) (filter (a: a ? option) arguments);
         notes = cut 256 (values.notes
           ++ map (a: "the ssh argument ${toJSON a.other}: not supported, ignored") (filter (a: a ? other) arguments));
@@ -527,7 +599,7 @@ let
       fail "the fleet is ${describe fleet}; it must be an attribute set { defaults = { ... }; nodes = { ... }; }"
     else if !(fleet ? nodes) then
       fail "the fleet has no 'nodes'; it must be an attribute set { defaults = { ... }; nodes = { ... }; }"
-    else checkNames "fleet" [ "defaults" "nodes" "rollout" "notes" ] fleet;
+    else checkNames "fleet" [ "defaults" "nodes" "deployHost" "rollout" "notes" ] fleet;
 
   defaults = checkSet "defaults" (top.defaults or { });
 
@@ -536,6 +608,21 @@ let
     else fail "fleet: 'nodes' is ${describe top.nodes}; it must be an attribute set with a node for each name${at "nodes" top}";
 
   checked = mapAttrs checkNode nodes;
+
+  # The machine that deploys, or null: nodes are reached as they say without it.
+  deployHost =
+    let
+      given = top.deployHost or null;
+      from = set: if isAttrs set && isPlainSet (set.deployFrom or null) then attrNames set.deployFrom else [ ];
+      known = attrNames nodes ++ concatMap from ([ defaults ] ++ map (name: nodes.${name}) (attrNames nodes));
+    in
+    if given == null then null
+    else if !isWord given then
+      fail "fleet: 'deployHost' is ${describe given}; it must be null or the name of the machine that deploys${at "deployHost" top}"
+    else if !elem given known then
+      fail ("fleet: 'deployHost' is ${toJSON given}, which is no node, and of which no node's 'deployFrom' speaks"
+        + "${if known == [ ] then "" else nearest known given}${at "deployHost" top}")
+    else plainStrings given;
 
   notes =
     let given = top.notes or [ ]; in
@@ -547,11 +634,12 @@ in
     belayFleet = 1; # version of docs/fleet-schema.md
     notes = plainStrings notes;
     rollout = plainStrings rollout;
-    nodes = mapAttrs (_: node: node.data) checked;
+    # Wrong without any node too.
+    nodes = seq deployHost (mapAttrs (_: node: node.data) checked);
   };
   built = mapAttrs (_: node: node.built) checked;
   options = {
-    inherit merged;
+    inherit fromItself merged;
     defaults = mapAttrs (_: type: if type ? default then { inherit (type) default; } else { })
       (removeAttrs options (merged ++ [ "host" "substituteOnTarget" ]));
   };

@@ -2,7 +2,7 @@
 #
 # A fleet that is a module, evaluated to one of plain options:
 #
-#   modules.nix :: { lib, libOf, nixpkgs, system } -> module -> { nodes, rollout }    (as fleet.nix takes it)
+#   modules.nix :: { lib, libOf, nixpkgs, system } -> module -> { nodes, deployHost, rollout }    (as fleet.nix takes it)
 #
 # What a value must be is fleet.nix's to say: here are only the options' names, and how definitions become one.
 { lib, libOf, nixpkgs, system }: fleet:
@@ -79,7 +79,13 @@ let
       evaluated.config // { inherit (evaluated) config options pkgs; };
   };
 
-  nodeModule = { name, config, options, ... }: {
+  nodeModule = { name, config, options, ... }:
+  let
+    # How the machine that deploys reaches the node; { } where that is said of none, or not rightly.
+    from = { ${name} = known.fromItself; } // config.deployFrom;
+    way = if isString deployHost && isAttrs (from.${deployHost} or null) then from.${deployHost} else { };
+  in
+  {
     freeformType = types.attrsOf single;
     options = mapAttrs (_: default: mkOption ({ type = single; } // default)) known.defaults
       // listToAttrs (map (option: { name = option; value = byName; }) known.merged)
@@ -109,10 +115,17 @@ let
               then options.${option}.isDefined
               else !(options ? ${option});
           in
-          lib.filterAttrs (option: _: wanted option) config;
+          lib.filterAttrs (option: _: wanted option) config
+          # What goes before it here, mkForce, does so there too.
+          // (if !(way ? host) then { } else {
+            deployFrom = config.deployFrom // { ${deployHost} = way // { inherit (config) host hasFastConnection; }; };
+          });
       };
     };
     config = {
+      # Before what a node says, since it is about this very machine; mkForce still goes before it.
+      host = lib.mkIf (way ? host) (lib.mkOverride 75 way.host);
+      hasFastConnection = lib.mkIf (way ? host) (lib.mkOverride 75 (way.hasFastConnection or false));
       enable = lib.mkIf options.enabled.isDefined (lib.mkOverride options.enabled.highestPrio config.enabled);
       toplevel = lib.mkIf options.configuration.isDefined (lib.mkDefault config.configuration.system.build.toplevel);
       _module.args.pkgs = lib.mkDefault config.configuration.pkgs;
@@ -129,12 +142,14 @@ let
         type = types.attrsOf (types.submoduleWith { modules = [ nodeModule (lower config.defaults) ]; });
         default = { };
       };
+      deployHost = mkOption { type = single; default = null; };
       rollout = byName;
     };
   };
 
   evaluated = lib.evalModules { modules = [ fleetModule ./ssh-access.nix fleet ]; };
   inherit (evaluated) config;
+  inherit (config) deployHost;
 in
 # It would change a NixOS configuration, and there must be one that is deployed.
 foldl'
@@ -145,5 +160,5 @@ foldl'
     throw "belay: ssh.access: node ${name} is given as a 'toplevel', which cannot be changed; give its 'configuration' instead"
   else rest)
   (removeAttrs config (attrNames evaluated.options)
-    // { inherit (config) rollout; nodes = mapAttrs (_: node: node._plain) config.nodes; })
+    // { inherit (config) deployHost rollout; nodes = mapAttrs (_: node: node._plain) config.nodes; })
   config.ssh._names

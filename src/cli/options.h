@@ -14,20 +14,13 @@ struct bl_args {
 	char *flake;
 	char *fleet_json;
 	struct bl_strv on; /* --on and the plain words */
-	bool json;
-	bool help;
-	bool keep_going;
 	char *build_host;
-	bool keep_result;
 	char *canary;
 	char *batch;
 	uint64_t soak; /* BL_NOT_GIVEN: not given */
 	uint64_t max_failures;
 	char *on_failure;
-	bool atomic;
-	bool force_drift;
 	char *strategy;
-	bool reboot;
 	uint64_t parallel;
 	char *run;
 	char *target_host;
@@ -38,6 +31,14 @@ struct bl_args {
 	uint64_t eval_workers;    /* 0: not given */
 	uint64_t eval_memory;     /* MiB; 0: not given */
 	char *attr;
+
+	bool json;
+	bool help;
+	bool keep_going;
+	bool keep_result;
+	bool atomic;
+	bool force_drift;
+	bool reboot;
 	bool rollback;
 	bool upgrade;
 	bool no_confirm;

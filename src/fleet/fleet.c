@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "fleet/field.h"
+#include "fleet/phases.h"
 #include "fleet/plan.h"
 #include "store/path.h"
 
@@ -277,6 +278,9 @@ static const struct bl_field node_fields[] = {
 	{ "bootTimeout", bl_read_ms, offsetof(struct draft, node.plan.boot_ms),
 	  BL_WANT_SECONDS },
 	{ "units", bl_read_units, PLAN, "an object with policy, ignore and listed" },
+	{ "preparationPhases", bl_read_phases, offsetof(struct draft, node), BL_WANT_PHASES },
+	{ "postDeployScript", bl_read_script, offsetof(struct draft, node.post_deploy),
+	  BL_WANT_SCRIPT },
 	{ "preActivate", bl_read_script, offsetof(struct draft, node.plan.pre_activate),
 	  BL_WANT_SCRIPT },
 	{ "postRollback", bl_read_script, offsetof(struct draft, node.plan.post_rollback),
@@ -299,6 +303,8 @@ static void node_free(struct bl_node *node)
 	bl_strv_free(&node->addresses);
 	bl_strv_free(&node->tags);
 	bl_strv_free(&node->ssh_options);
+	bl_phases_free(node);
+	free(node->post_deploy);
 	bl_plan_free(&node->plan);
 	*node = (struct bl_node){ 0 };
 }

@@ -14,6 +14,12 @@
 
 #define BL_SUCCESS_TIMEOUT_S 20 /* by default */
 
+/* Lines for sh on the machine that deploys. */
+struct bl_preparation {
+	char *name;
+	char *script;
+};
+
 struct bl_node {
 	char *name;
 	bool enable;
@@ -32,7 +38,10 @@ struct bl_node {
 	bool built_there;     /* it was: the host has out_path, and this machine need not */
 	struct bl_strv addresses; /* where it may be reached, besides what its name says */
 	struct bl_strv tags;
-	struct bl_strv ssh_options; /* each one the argument of an `ssh -o` */
+	struct bl_strv ssh_options;    /* each one the argument of an `ssh -o` */
+	struct bl_preparation *phases; /* before anything is sent to the host, in this order */
+	size_t n_phases;
+	char *post_deploy;   /* the same after the new system was confirmed; NULL or "": none */
 	struct bl_plan plan; /* plan.local: the host is this machine, and no ssh leads there */
 };
 

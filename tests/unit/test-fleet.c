@@ -37,7 +37,8 @@ static void every_setting_of_a_node_is_read(void **state)
 		"\"addresses\":[\"10.0.0.5\",\"fd00::5%eth0\"],\"tags\":[\"web\",\"eu.1\"],"
 		"\"sshOptions\":[\"Port=2222\",\"User deploy\"],\"strategy\":\"live+boot\","
 		"\"reboot\":\"allowed\",\"rollbackReboot\":\"always\",\"bootTimeout\":86400,\"preActivate\":\"a\\nb\","
-		"\"postRollback\":\"c\"}}}";
+		"\"postRollback\":\"c\",\"preparationPhases\":[{\"name\":\"z\",\"script\":\"d\\ne\"},"
+		"{\"script\":\"\",\"name\":\"a.1\"}],\"postDeployScript\":\"f\"}}}";
 	BL_AUTO(bl_fleet) fleet = { 0 };
 	struct bl_err err = { 0 };
 	assert_works(parse(text, &fleet, &err), &err);
@@ -66,6 +67,12 @@ static void every_setting_of_a_node_is_read(void **state)
 	assert_int_equal(n->plan.boot_ms, 86400000);
 	assert_string_equal(n->plan.pre_activate, "a\nb");
 	assert_string_equal(n->plan.post_rollback, "c");
+	assert_int_equal(n->n_phases, 2);
+	assert_string_equal(n->phases[0].name, "z");
+	assert_string_equal(n->phases[0].script, "d\ne");
+	assert_string_equal(n->phases[1].name, "a.1");
+	assert_string_equal(n->phases[1].script, "");
+	assert_string_equal(n->post_deploy, "f");
 }
 
 static void units_are_read_and_the_older_option_means_that_none_counts(void **state)
@@ -197,6 +204,8 @@ static void what_is_left_out_gets_its_documented_default(void **state)
 	assert_string_equal(n->plan.pre_activate, "");
 	assert_string_equal(n->plan.post_rollback, "");
 	assert_int_equal(n->plan.n_checks, 0);
+	assert_int_equal(n->n_phases, 0);
+	assert_null(n->post_deploy);
 	assert_int_equal(n->elevate.n, 2);
 	assert_string_equal(n->elevate.items[0], "sudo");
 	assert_string_equal(n->elevate.items[1], "-n");
@@ -537,6 +546,29 @@ static void a_bad_setting_is_told_with_node_field_and_what_is_wanted(void **stat
 		  "'bootTimeout' is 0; it must be a whole number of seconds from 1 to 86400" },
 		{ "\"preActivate\":[]", "'preActivate' is a list; it must be null or at most "
 					"16384 bytes of lines for sh" },
+		{ "\"postDeployScript\":{}",
+		  "'postDeployScript' is an object; it must be null or "
+		  "at most 16384 bytes of lines for sh" },
+		{ "\"preparationPhases\":null",
+		  "'preparationPhases' is null; it must be a list of at most 128 phases, each an "
+		  "object with name and script" },
+		{ "\"preparationPhases\":{}",
+		  "'preparationPhases' is an object; it must be a list of at most 128 phases, "
+		  "each an object with name and script" },
+		{ "\"preparationPhases\":[7]",
+		  "preparation phase 1: is 7; it must be an object" },
+		{ "\"preparationPhases\":[{\"name\":\"a\",\"script\":\"x\"},{\"name\":\"a b\"}]",
+		  "preparation phase 2: 'name' is \"a b\"; it must be a text of letters, digits, "
+		  "'_', '.' and '-'" },
+		{ "\"preparationPhases\":[{\"script\":\"x\"}]",
+		  "preparation phase 1: has no 'name'; " VERSIONS },
+		{ "\"preparationPhases\":[{\"name\":\"a\"}]",
+		  "preparation phase 'a': has no 'script'; " VERSIONS },
+		{ "\"preparationPhases\":[{\"name\":\"a\",\"script\":null}]",
+		  "preparation phase 'a': 'script' is null; it must be at most 16384 bytes of "
+		  "lines for sh" },
+		{ "\"preparationPhases\":[{\"name\":\"a\",\"script\":\"x\",\"after\":[]}]",
+		  "preparation phase 'a': unknown key 'after'; " VERSIONS },
 		{ "\"units\":\"strict\"", "'units' is \"strict\"; it must be an object with "
 					  "policy, ignore and listed" },
 		{ "\"units\":{\"polcy\":1}", "'units': unknown key 'polcy'; " VERSIONS },
@@ -662,6 +694,38 @@ static void a_bad_check_is_told_with_its_name_and_what_is_wanted(void **state)
 		struct bl_err err = { 0 };
 		assert_fails(parse(text, &fleet, &err), &err, BL_E_INPUT, want);
 	}
+}
+
+static char *with_phases(size_t n, size_t script)
+{
+	struct bl_buf b = { 0 };
+	bl_autofree char *lines = bl_xcalloc(script + 1, 1);
+	memset(lines, 'x', script);
+	for (size_t i = 0; i < n; i++)
+		bl_buf_printf(&b, "%s{\"name\":\"p%zu\",\"script\":\"%s\"}", i ? "," : "", i,
+			      lines);
+	bl_autofree char *phases = bl_buf_steal(&b);
+	bl_autofree char *settings = bl_xprintf("\"preparationPhases\":[%s]", phases);
+	return with(settings);
+}
+
+static void a_node_has_128_phases_of_16_kibibytes_at_most(void **state)
+{
+	(void)state;
+	bl_autofree char *most = with_phases(128, 16384);
+	bl_autofree char *more = with_phases(129, 1);
+	bl_autofree char *longer = with_phases(1, 16385);
+	BL_AUTO(bl_fleet) fleet = { 0 };
+	struct bl_fleet none = { 0 };
+	struct bl_err err = { 0 };
+	assert_works(parse(most, &fleet, &err), &err);
+	assert_int_equal(fleet.nodes[0].n_phases, 128);
+	assert_fails(
+		parse(more, &none, &err), &err, BL_E_INPUT,
+		"f.json: node web1: 'preparationPhases' is a list; it must be a list of at "
+		"most 128 phases, each an object with name and script");
+	assert_int_equal(parse(longer, &none, &err), -1);
+	assert_non_null(strstr(err.msg, "preparation phase 'p0': 'script' is \"xxx"));
 }
 
 static void a_plan_too_long_for_one_message_is_refused(void **state)
@@ -1053,6 +1117,7 @@ int main(void)
 		cmocka_unit_test(every_type_of_check_is_read),
 		cmocka_unit_test(checks_stay_in_order_and_have_their_times_in_milliseconds),
 		cmocka_unit_test(a_bad_check_is_told_with_its_name_and_what_is_wanted),
+		cmocka_unit_test(a_node_has_128_phases_of_16_kibibytes_at_most),
 		cmocka_unit_test(a_plan_too_long_for_one_message_is_refused),
 		cmocka_unit_test(what_is_left_out_gets_its_documented_default),
 		cmocka_unit_test(
