@@ -26,11 +26,12 @@ struct bl_build_spec {
 	enum bl_ui_mode mode;
 };
 
-/* A node whose system there is not. */
+/* A node whose system there is not, or whose deployment is not prepared. */
 struct bl_not_built {
 	const struct bl_node *node;
-	char *reason; /* in one line */
-	char *next;   /* what to do, or NULL */
+	bool unprepared; /* its system is there */
+	char *reason;    /* in one line */
+	char *next;      /* what to do, or NULL */
 };
 
 struct bl_built {

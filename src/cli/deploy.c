@@ -3,6 +3,7 @@
 #include "cli/deploy.h"
 
 #include "cli/build.h"
+#include "cli/scripts.h"
 #include "cli/takeback.h"
 #include "cli/telling.h"
 
@@ -202,9 +203,11 @@ static int deploy(struct deployment *d, struct bl_err *err)
 	if ((all_built_there(d->sel) || bl_cmd_build(&build, &built, err) == 0) &&
 	    bl_cmd_agents(d->fleet, d->sel, err) == 0) {
 		t = bl_telling_new(d->args, d->history);
-		code = drive(d, t, err);
+		code = bl_scripts_prepare(t, d->sel, d->args->keep_going, &built, err);
+		code = code < 0 ? -1 : drive(d, t, err);
 		tell_not_built(d, t, &built);
-		code = code < 0 ? -1 : bl_telling_exit_code(t);
+		if (code == 0)
+			code = bl_scripts_after(t, d->run, d->sel, bl_telling_exit_code(t));
 	}
 	if (code < 0 && built.interrupted) {
 		bl_cmd_fail(err);

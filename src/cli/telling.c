@@ -240,7 +240,8 @@ void bl_telling_not_built(struct bl_telling *t, const char *run, const struct bl
 	struct bl_err err = { 0 };
 	const struct bl_ui_result out = {
 		.outcome = bl_outcome_name(BL_OUT_FAILED),
-		.headline = "Not built! Nothing was changed",
+		.headline = m->unprepared ? "Not prepared! Nothing was changed"
+					  : "Not built! Nothing was changed",
 		.reason = m->reason,
 		.next = m->next,
 	};
@@ -254,6 +255,35 @@ void bl_telling_not_built(struct bl_telling *t, const char *run, const struct bl
 	complain(bl_history_host_end(t->history, run, m->node->name, out.outcome, m->reason,
 				     &err),
 		 &err);
+}
+
+static void keep(const struct bl_telling *t, const char *run, const char *name,
+		 const char *stream, const char *line)
+{
+	struct bl_err err = { 0 };
+	complain(bl_history_line(t->history, run, name, stream, line, &err), &err);
+}
+
+void bl_telling_said(struct bl_telling *t, const char *run, const char *name,
+		     const char *stream, const char *line)
+{
+	/* every line is for people, above the live picture too: nobody else keeps them */
+	bl_autofree char *text = bl_xprintf("[%s] %s", name, line);
+	bool json = t->mode == BL_UI_JSON;
+	bl_ui_output(t->ui, json ? name : NULL, stream, json ? line : text);
+	if (run)
+		keep(t, run, name, stream, line);
+}
+
+void bl_telling_note(struct bl_telling *t, const char *run, const char *name, const char *text)
+{
+	bl_ui_note(t->ui, name, text);
+	keep(t, run, name, "belay", text);
+}
+
+bool bl_telling_interrupted(const struct bl_telling *t)
+{
+	return t->interrupted;
 }
 
 void bl_telling_remark(struct bl_telling *t, const char *text)

@@ -23,6 +23,16 @@ int bl_telling_drive(struct bl_telling *t, const char *run, const struct bl_driv
 		     struct bl_drive_report *out, struct bl_err *err) BL_MUST_CHECK;
 /* After driving the others: a node that was left out of run @run, and so has failed in it. */
 void bl_telling_not_built(struct bl_telling *t, const char *run, const struct bl_not_built *m);
+/*
+ * A line that a script of node @name printed on this machine, or that is about it; into @run's
+ * history too, unless that is NULL.
+ */
+void bl_telling_said(struct bl_telling *t, const char *run, const char *name,
+		     const char *stream, const char *line);
+/* A remark about node @name, kept in @run's history. */
+void bl_telling_note(struct bl_telling *t, const char *run, const char *name, const char *text);
+/* Whether a run of @t was interrupted. */
+bool bl_telling_interrupted(const struct bl_telling *t);
 /* A remark about the run. */
 void bl_telling_remark(struct bl_telling *t, const char *text);
 /* How host @name ended, and the system that it ran before; NULL when it was not started. */
