@@ -48,6 +48,7 @@ check-vm: build
 bench: build
 	@ci/install-packages build testbed
 	BELAY=$(CURDIR)/build/belay BELAY_DATADIR=$(CURDIR)/build/share bench/deploy/run
+	BELAY=$(CURDIR)/build/belay BELAY_DATADIR=$(CURDIR)/build/share bench/evaluate/run
 
 install: build
 	meson configure build --prefix=$(PREFIX)
