@@ -115,7 +115,7 @@ extern const struct bl_command *const bl_commands[];
 		  0,                                                                   \
 		  BL_OPT_STRING,                                                       \
 		  "REF",                                                               \
-		  "read this flake: `belay`, or what other tools read",                  \
+		  "read this flake: `belay`, or what other tools read",                \
 		  offsetof(struct bl_args, flake),                                     \
 		  0,                                                                   \
 		  0 },                                                                 \
