@@ -122,6 +122,46 @@ int bl_cmd_read(const struct bl_strv *words, const struct bl_strv *read,
 	return rc;
 }
 
+/* Whether the settings of node @name alone can be read; tells why not. */
+static bool can_be_read(const char *name, struct bl_source *source)
+{
+	BL_AUTO(bl_strv) one = { 0 };
+	BL_AUTO(bl_fleet) fleet = { 0 };
+	struct bl_err why = { 0 };
+	bl_strv_add(&one, name);
+	if (bl_fleet_read(source, bl_cmd_datadir(), &one, &fleet, &why) == 0)
+		return true;
+	bl_autofree char *text = bl_visible(why.msg);
+	fprintf(stderr, "belay: node %s is left out, since its settings cannot be read: %s\n",
+		name, text);
+	source->left_out++;
+	return false;
+}
+
+/* With --keep-going: those whose settings can be read. @err says why not all could be. */
+static int read_the_others(const struct bl_strv *words, struct bl_source *source,
+			   struct bl_fleet *fleet, struct bl_selection *selection,
+			   struct bl_err *err)
+{
+	BL_AUTO(bl_fleet) names = { 0 };
+	BL_AUTO(bl_strv) good = { 0 };
+	BL_AUTO(bl_selection) meant = { 0 };
+	struct bl_err ignored = { 0 };
+	bool tags = false;
+	for (size_t i = 0; i < words->n; i++)
+		tags |= strchr(words->items[i], '@') != NULL;
+	/* a name that there is not is no node's fault */
+	if (bl_fleet_read_names(source, &names, &ignored) < 0 ||
+	    (!tags && bl_select(&names, words, &meant, &ignored) < 0))
+		return -1;
+	for (size_t i = 0; i < names.n; i++)
+		if (can_be_read(names.nodes[i].name, source))
+			bl_strv_add(&good, names.nodes[i].name);
+	if (source->left_out == 0 || good.n == 0)
+		return -1;
+	return bl_cmd_read(words, &good, source, fleet, selection, err);
+}
+
 int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl_fleet *fleet,
 		 struct bl_selection *selection, struct bl_err *err)
 {
@@ -133,6 +173,8 @@ int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl
 	/* and so is who is a canary */
 	int rc = bl_cmd_read(&args->on, args->canary ? &all : NULL, source, fleet, selection,
 			     err);
+	if (rc < 0 && args->keep_going && source->kind != BL_SRC_JSON)
+		rc = read_the_others(&args->on, source, fleet, selection, err);
 	if (rc == 0 && source->foreign)
 		fprintf(stderr, "reading %s from %s\n", source->foreign, source->where);
 	return rc;
@@ -192,7 +234,7 @@ int bl_cmd_evaluate(const struct bl_args *args, struct bl_source *source,
 	int rc = bl_fleet_evaluate(source, &how, fleet, sel, err);
 	if (t.live && t.told)
 		fputs("\r\033[K", stderr);
-	*out_failed = t.failed;
+	*out_failed = t.failed + source->left_out;
 	return rc < 0 ? theirs(err) : 0;
 }
 

@@ -146,10 +146,14 @@ static void on_failure(struct evaluation *e, const struct batch *b, const struct
 	}
 	e->done++;
 	e->failed[e->todo[b->first]] = true;
-	if (e->why.code == BL_E_NONE)
-		e->why = *why;
 	if (e->how->keep_going && e->how->failed)
 		e->how->failed(e->how->ctx, node, why->msg);
+	if (e->why.code != BL_E_NONE)
+		return;
+	e->why = *why;
+	bl_autofree char *name = bl_xprintf("node %s: ", node->name);
+	if (!bl_starts_with(why->msg, name))
+		bl_err_wrap_(&e->why, "node %s", node->name);
 }
 
 static void on_done(void *ctx, size_t task, const struct bl_nix_result *result)

@@ -26,6 +26,7 @@ struct bl_source {
 	bool decided;        /* that is known */
 	const char *foreign; /* its name, where it is another tool's; NULL: ours */
 	struct bl_strv told; /* warnings that were passed on */
+	size_t left_out;     /* nodes without settings, with --keep-going */
 };
 
 /* What folder @dir holds: fleet.nix, default.nix or flake.nix, in this order. */

@@ -80,7 +80,7 @@ run eval --settings --fleet-json all.json
 q "--settings: of a document with systems" '[.nodes[] | has("toplevel")]' '[false,false]'
 
 run eval web2 bad
-refused "a system that fails" "$tmp/fleet/fleet.nix: bad was evaluated"
+refused "a system that fails" "$tmp/fleet/fleet.nix: node bad: bad was evaluated"
 run eval --keep-going web1 bad
 exits "--keep-going" 1
 says "--keep-going: which is left out, and why" "node bad is left out" "bad was evaluated"

@@ -67,10 +67,15 @@ is "a node by name: it is reached" "$RC,$(asked)" "1,web1 "
 try status web1 web2
 is "status evaluates no system" "$RC,$(asked)" "1,web1 web2 "
 try deploy 'web*'
-refused "a system that fails" "$tmp/fleet/fleet.nix: web2 was evaluated"
+refused "a system that fails" "$tmp/fleet/fleet.nix: node web2: web2 was evaluated"
 is "a system that fails: nobody is asked" "$(asked)" ""
 try deploy
 refused "without a selection all settings are needed" "the settings of db were evaluated"
+try deploy --keep-going '!web2'
+is "--keep-going: a node whose settings fail is left out, and it is a failure" "$RC,$(asked)" "1,web1 "
+says "--keep-going: which one, and why" "belay: node db is left out, since its settings cannot be read: $tmp/fleet/fleet.nix: the settings of db were evaluated"
+try deploy --keep-going nobody
+refused "--keep-going does not hide a wrong word" "no node matches 'nobody'"
 try deploy @web
 refused "for a tag all settings are needed" "the settings of db were evaluated"
 sed -i '/nodes.db/d' fleet.nix
@@ -97,7 +102,7 @@ cat > all-bad.nix << 'END'
 END
 try deploy -k -f all-bad.nix
 exits "--keep-going: none is left" 2
-says "--keep-going: none is left, one of the reasons" "belay: $tmp/fleet/all-bad.nix: bad "
+says "--keep-going: none is left, one of the reasons" "belay: $tmp/fleet/all-bad.nix: node n" ": bad "
 is "--keep-going: each is told" "$(grep -c 'is left out' "$tmp/err")" 3
 # Among many that cost nothing and are evaluated together, the bad ones are found.
 cat > many.nix << END
