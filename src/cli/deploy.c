@@ -280,13 +280,34 @@ static int overrule(struct bl_fleet *fleet, const struct bl_args *args,
 	return overrule_rollout(&fleet->rollout, args, err);
 }
 
+/* A test leaves what boots as it is, so that neither of these can be meant. */
+static int check_test(const struct bl_args *args, const struct bl_fleet *fleet,
+		      const struct bl_selection *sel, struct bl_err *err)
+{
+	bool back = fleet->rollout.on_failure != BL_ON_FAILURE_STOP;
+	for (size_t i = 0; i < sel->n; i++) {
+		if (sel->nodes[i]->plan.strategy != BL_STRATEGY_TEST)
+			continue;
+		if (args->force_drift)
+			return bl_err_set(
+				err, BL_E_USAGE,
+				"--force-drift makes what runs the boot default, and a "
+				"test leaves that as it is: leave one of them out");
+		if (back)
+			return bl_err_set(err, BL_E_USAGE,
+					  "what was tested cannot be taken back by another "
+					  "deployment, but by a reboot: --on-failure stop");
+	}
+	return 0;
+}
+
 int bl_deploy(const struct bl_args *args, const char *command, const char *source,
 	      struct bl_fleet *fleet, struct bl_selection *sel)
 {
 	struct bl_err err = { 0 };
 	struct bl_history *history = NULL;
 	char run[32];
-	if (bl_cmd_history(&history, &err) < 0)
+	if (check_test(args, fleet, sel, &err) < 0 || bl_cmd_history(&history, &err) < 0)
 		return bl_cmd_fail(&err);
 	bl_cmd_addresses(fleet, sel);
 	struct deployment d = { .args = args,

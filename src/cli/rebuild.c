@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define SYSTEM_FLAKE "/etc/nixos"
@@ -260,6 +260,22 @@ static int upgrade(struct bl_err *err)
 					  "--upgrade: nix-channel --update nixos failed");
 }
 
+/* What says where the configuration's own host is: another one was named. */
+static void forget_where(struct bl_node *node)
+{
+	struct bl_strv kept = { 0 };
+	for (size_t i = 0; i < node->ssh_options.n; i++) {
+		const char *o = node->ssh_options.items[i];
+		size_t len = strcspn(o, " =");
+		if (!(len == 8 && strncasecmp(o, "HostName", len) == 0) &&
+		    !(len == 12 && strncasecmp(o, "HostKeyAlias", len) == 0))
+			bl_strv_add(&kept, o);
+	}
+	bl_strv_free(&node->ssh_options);
+	node->ssh_options = kept;
+	bl_strv_free(&node->addresses);
+}
+
 /* What the configuration says of itself (belay.deploy) counts, but not where the host is. */
 static int evaluate(struct rebuild *r, struct bl_err *err)
 {
@@ -278,6 +294,7 @@ static int evaluate(struct rebuild *r, struct bl_err *err)
 	if (bl_fleet_single(is_here(args) ? own : args->target_host, NULL, &to, err) < 0)
 		return bl_err_wrap(err, "--target-host");
 	bl_replace_str(&r->node->host, to.nodes[0].host);
+	forget_where(r->node);
 	bl_fleet_free(&to);
 	r->node->plan.local = is_here(args);
 	return 0;
@@ -285,18 +302,13 @@ static int evaluate(struct rebuild *r, struct bl_err *err)
 
 /* ---- a deployment to the host that it is run on */
 
-/* A screen and a keyboard of the machine itself, as far as that is certain. */
+/* A keyboard of the machine itself. That a terminal has a screen is no sign of it: an old tmux
+ * has one, and so has a remote desktop. */
 static bool at_the_console(void)
 {
 	const char *tty = ttyname(STDIN_FILENO);
-	const char *screen = getenv("DISPLAY");
-	const char *wayland = getenv("WAYLAND_DISPLAY");
-	if (!tty)
-		return false;
-	if (bl_starts_with(tty, "/dev/tty") || bl_starts_with(tty, "/dev/hvc") ||
-	    strcmp(tty, "/dev/console") == 0)
-		return true;
-	return (screen && *screen == ':') || (wayland && *wayland);
+	return tty && (bl_starts_with(tty, "/dev/tty") || bl_starts_with(tty, "/dev/hvc") ||
+		       strcmp(tty, "/dev/console") == 0);
 }
 
 static bool over_ssh(void)
@@ -323,6 +335,13 @@ static int choose_confirmation(struct rebuild *r, struct bl_err *err)
 	if (node->plan.strategy == BL_STRATEGY_UNGUARDED)
 		return 0;
 	node->plan.any_login = r->args->no_confirm || console;
+	for (size_t i = 0; !node->plan.any_login && i < node->plan.n_checks; i++)
+		if (node->plan.checks[i].on_deployer)
+			return bl_err_set(
+				err, BL_E_USAGE,
+				"check '%s' is the deployer's, and whoever logs in anew would not wait "
+				"for it: deploy from another machine, or say --no-confirm",
+				node->plan.checks[i].name);
 	if (console && !r->args->no_confirm)
 		fprintf(stderr,
 			"this is the host's own console: no new login has to confirm\n");
@@ -339,34 +358,15 @@ static int choose_confirmation(struct rebuild *r, struct bl_err *err)
 	return 0;
 }
 
-/* With the terminal, unlike all other programs that are run. */
-static int foreground(const char *const *argv, struct bl_err *err)
-{
-	pid_t pid = fork();
-	int status = -1;
-	if (pid == 0) {
-		execvp(argv[0], (char *const *)argv);
-		_exit(127);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0)
-		return bl_err_sys(err, errno, "run %s", argv[0]);
-	return bl_child_status(status) == 0
-		       ? 0
-		       : bl_err_set(err, BL_E_FAILED, "%s did not let us in", argv[0]);
-}
-
 /*
  * sudo's, of the user on the host: it goes there as the first line over each connection, and is
  * kept nowhere else. Copying is left to that user then, as nixos-rebuild leaves it.
  */
 static int ask_password(const struct rebuild *r, struct bl_err *err)
 {
-	const char *const argv[] = { "sudo", "-v", NULL };
 	struct bl_node *node = r->node;
 	if (!r->args->ask_sudo_password || (node->plan.local && geteuid() == 0))
 		return 0;
-	if (node->plan.local)
-		return foreground(argv, err);
 	if (node->elevate.n == 0 || strcmp(node->elevate.items[0], "sudo") != 0)
 		return bl_err_set(err, BL_E_USAGE,
 				  "--ask-sudo-password is for sudo, and the configuration's "
@@ -403,7 +403,10 @@ static int activate(const struct bl_args *args, const char *verb, enum bl_strate
 	int code = -1;
 	int rc = args->rollback ? host_alone(&r, &err) : evaluate(&r, &err);
 	if (rc == 0 && args->rollback) {
-		rc = bl_generations_previous(r.node, &r.node->out_path, &err);
+		/* looking needs no root */
+		struct bl_node plain = *r.node;
+		plain.elevate = (struct bl_strv){ 0 };
+		rc = bl_generations_previous(&plain, &r.node->out_path, &err);
 		r.node->built_there = true;
 	}
 	if (rc == 0) {
@@ -533,7 +536,7 @@ const struct bl_command bl_cmd_test = {
 	.name = "test",
 	.words = "",
 	.summary = "As nixos-rebuild test, guarded: what boots stays as it is",
-	.details = "\nA switch to the same system makes it the one that boots.\n",
+	.details = "\nA reboot ends it; --force-drift with a switch keeps it.\n",
 	.options = switch_options,
 	.words_max = 0,
 	.run = run_test,

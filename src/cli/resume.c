@@ -285,21 +285,23 @@ static int find_own(struct bl_history *h, const char *own, struct bl_history_hos
 }
 
 /* The host decides; but what it will refuse can be said at once. */
-static int is_new_login(int64_t deployed_ms, struct bl_err *err)
+static void warn_of_old_login(int64_t deployed_ms)
 {
+	static const char remedy[] =
+		"log in anew from where you reach this host, and run it there";
 	int64_t began_ns = 0;
-	if (bl_session_start(getpid(), &began_ns, NULL) < 0)
-		return bl_err_set(
-			err, BL_E_USAGE,
-			"this is no login over ssh, or a screen or tmux of an older one: "
-			"log in anew from where you reach this host, and run it there");
+	if (bl_session_start(getpid(), &began_ns, NULL) < 0) {
+		fprintf(stderr,
+			"note: this is no login over ssh, or a screen or tmux of an older one; where "
+			"one is needed, %s\n",
+			remedy);
+		return;
+	}
 	int64_t began_ms = bl_now_wall_ms() - (bl_now_boot_ns() - began_ns) / BL_NS_PER_MS;
 	if (began_ms < deployed_ms)
-		return bl_err_set(
-			err, BL_E_USAGE,
-			"this login began before the deployment did, and shows nothing: "
-			"log in anew from where you reach this host, and run it there");
-	return 0;
+		fprintf(stderr,
+			"note: this login began before the deployment did, and shows nothing: %s\n",
+			remedy);
 }
 
 static int confirm(const struct bl_args *args, struct bl_history *h,
@@ -310,8 +312,8 @@ static int confirm(const struct bl_args *args, struct bl_history *h,
 	BL_AUTO(bl_selection) sel = { 0 };
 	struct open_hosts open = { 0 };
 	int code = -1;
-	if (is_new_login(entry->started_ms, err) < 0 ||
-	    bl_fleet_single(entry->target, NULL, &fleet, err) < 0)
+	warn_of_old_login(entry->started_ms);
+	if (bl_fleet_single(entry->target, NULL, &fleet, err) < 0)
 		return -1;
 	bl_replace_str(&fleet.nodes[0].name, entry->host);
 	fleet.nodes[0].plan.local = true;

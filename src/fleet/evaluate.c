@@ -36,7 +36,8 @@ struct evaluation {
 	size_t size; /* of the next batch */
 	uint64_t share;
 	size_t done;
-	bool *failed; /* of @sel */
+	bool *failed;           /* of @sel */
+	struct bl_strv answers; /* to be remembered */
 	struct bl_err why;
 };
 
@@ -58,7 +59,7 @@ static void argv_of_one(const struct evaluation *e, const char *name, struct bl_
 
 static void remember(const struct evaluation *e, const char *answer)
 {
-	json_t *systems = e->source->cache ? json_loads(answer, 0, NULL) : NULL;
+	json_t *systems = json_loads(answer, 0, NULL);
 	const char *name;
 	json_t *v;
 	json_object_foreach(systems, name, v)
@@ -171,7 +172,8 @@ static void on_done(void *ctx, size_t task, const struct bl_nix_result *result)
 		on_failure(e, b, &err);
 		return;
 	}
-	remember(e, result->out);
+	if (e->source->cache)
+		bl_strv_add(&e->answers, result->out);
 	adapt(e, b, result);
 	e->done += b->n;
 	if (e->how->progress)
@@ -222,6 +224,10 @@ static void begin(struct evaluation *e)
 
 static void end(struct evaluation *e)
 {
+	bool remembered = e->answers.n > 0 && bl_query_unchanged(e->source);
+	for (size_t i = 0; remembered && i < e->answers.n; i++)
+		remember(e, e->answers.items[i]);
+	bl_strv_free(&e->answers);
 	free(e->todo);
 	free(e->alone);
 	free(e->failed);

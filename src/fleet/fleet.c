@@ -557,7 +557,6 @@ static int take_system(struct bl_node *node, const json_t *v, struct bl_err *err
 	if (rc == 0 && d.node.out_path) {
 		free(node->drv_path);
 		free(node->system);
-		free(node->agent);
 		node->drv_path = BL_STEAL(d.node.drv_path);
 		node->system = BL_STEAL(d.node.system);
 		bl_replace_str(&node->out_path, d.node.out_path);

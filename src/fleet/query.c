@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fleet/query.h"
 
+#include "base/child.h"
 #include "base/file.h"
 #include "fleet/cache.h"
 #include "nix/nix.h"
@@ -89,16 +90,24 @@ static int begin_file(const struct bl_source *source, struct bl_err *err)
 int bl_query_begin(struct bl_source *source, const char *datadir, struct bl_err *err)
 {
 	bl_replace_str(&source->datadir, datadir);
+	if (source->cache)
+		return 0;
 	if (source->kind == BL_SRC_FILE || source->kind == BL_SRC_SYSTEM)
 		return begin_file(source, err);
 	/* what may look at anything may have changed in anything */
 	if (source->kind != BL_SRC_FLAKE || has_flag(source, "--impure") ||
 	    has_flag(source, "pure-eval"))
 		return 0;
-	bl_autofree char *key = identity(source);
-	if (key)
-		source->cache = bl_cache_open(key);
+	source->identity = identity(source);
+	if (source->identity)
+		source->cache = bl_cache_open(source->identity);
 	return 0;
+}
+
+bool bl_query_unchanged(const struct bl_source *source)
+{
+	bl_autofree char *now = source->cache ? identity(source) : NULL;
+	return now && strcmp(now, source->identity) == 0;
 }
 
 /* ---- the question */
@@ -268,7 +277,11 @@ static bool is_untracked(const struct bl_source *source, const char *said, char 
 	if (!dir || !file || !*file)
 		return false;
 	bl_autofree char *path = bl_xprintf("%s/%s", dir, file);
-	if (access(path, F_OK) < 0)
+	const char *const argv[] = { "git", "-C", dir, "ls-files", "--error-unmatch",
+				     "--",  file, NULL };
+	const struct bl_child_spec spec = { .argv = argv, .out_max = 4096 };
+	BL_AUTO(bl_child_result) r = { 0 };
+	if (access(path, F_OK) < 0 || bl_child_run(&spec, &r, NULL) < 0 || r.status != 1)
 		return false;
 	*out_file = BL_STEAL(file);
 	return true;
@@ -341,7 +354,8 @@ static int ask_once(struct bl_source *source, const char *query, char **out, str
 			*err = a.why;
 		return -1;
 	}
-	bl_cache_put(source->cache, &argv, a.answer);
+	if (bl_query_unchanged(source))
+		bl_cache_put(source->cache, &argv, a.answer);
 	*out = a.answer;
 	return 0;
 }

@@ -9,6 +9,11 @@
 /* Makes @source ready to be asked: what is evaluated is there, and what of it is remembered. */
 int bl_query_begin(struct bl_source *source, const char *datadir,
 		   struct bl_err *err) BL_MUST_CHECK;
+/*
+ * Whether the flake and its inputs are what they were at the beginning, so that the answers may
+ * be remembered: somebody may have worked on them while it was evaluated.
+ */
+bool bl_query_unchanged(const struct bl_source *source);
 /* The command that asks @query, JSON, of a source that has answered before. */
 void bl_query_argv(const struct bl_source *source, const char *query, struct bl_strv *argv);
 /*

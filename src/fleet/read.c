@@ -36,6 +36,7 @@ void bl_source_free(struct bl_source *s)
 	free(s->attr);
 	free(s->name);
 	free(s->datadir);
+	free(s->identity);
 	free(s->cache);
 	bl_strv_free(&s->flags);
 	bl_strv_free(&s->told);

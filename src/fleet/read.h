@@ -21,6 +21,7 @@ struct bl_source {
 
 	/* once read */
 	char *datadir;
+	char *identity;      /* what Nix said of a flake and its inputs before it was asked */
 	char *cache;         /* where answers are remembered; NULL: nowhere */
 	size_t output;       /* which of a flake's outputs is the fleet */
 	bool decided;        /* that is known */

@@ -27,6 +27,7 @@ struct bl_proc {
 
 struct write_req {
 	uv_write_t req;
+	size_t len;
 	char data[];
 };
 
@@ -189,9 +190,12 @@ int bl_proc_start(uv_loop_t *loop, const struct bl_proc_spec *spec, struct bl_pr
 	return 0;
 }
 
+/* A key or a password may have gone through it. */
 static void on_written(uv_write_t *req, int status BL_UNUSED)
 {
-	free(req);
+	struct write_req *w = (struct write_req *)req;
+	explicit_bzero(w->data, w->len);
+	free(w);
 }
 
 void bl_proc_write(struct bl_proc *p, const void *data, size_t len)
@@ -200,6 +204,7 @@ void bl_proc_write(struct bl_proc *p, const void *data, size_t len)
 		return;
 	struct write_req *w = bl_xcalloc(1, sizeof(*w) + len);
 	memcpy(w->data, data, len);
+	w->len = len;
 	uv_buf_t buf = uv_buf_init(w->data, (unsigned)len);
 	if (uv_write(&w->req, (uv_stream_t *)&p->in, &buf, 1, on_written) < 0)
 		free(w);

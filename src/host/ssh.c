@@ -85,7 +85,8 @@ char *bl_ssh_nix_options(const char *control)
 static const char outer_asking[] =
 	"u=$(id -u); echo \"belay-user $u\"; IFS= read -r p; if [ \"$u\" = 0 ]; then p=; exec /bin/sh -c \"$@\"; fi; "
 	"sudo -n true 2> /dev/null || printf '%s\\n' \"$p\" | sudo -S -p '' -v || exit 1; p=; "
-	"s=$1; shift; sudo -n /bin/sh -c \"$s\" \"$@\"";
+	/* not as the last command, which a shell may become: sudo has to be its child again */
+	"s=$1; shift; sudo -n /bin/sh -c \"$s\" \"$@\"; exit $?";
 
 char *bl_ssh_remote(const struct bl_node *node, const char *script, const char *const *args)
 {

@@ -133,17 +133,6 @@ void bl_way_state(struct bl_way *h, const struct bl_msg *m, bool fresh)
 	}
 }
 
-/*
- * Where host and profile disagree. What runs there and is wanted was tested before, and has
- * just been reached: it becomes what boots.
- */
-bool bl_way_keeps_what_runs(const struct bl_way *h)
-{
-	return h->d->spec->force_drift ||
-	       (h->node->plan.strategy != BL_STRATEGY_TEST &&
-		bl_str_eq(bl_kv_get(&h->facts, "system"), h->node->out_path));
-}
-
 void bl_way_started(struct bl_way *h, const struct bl_msg *m)
 {
 	h->epoch = bl_kv_u64_or(&m->kv, "epoch", 0);
@@ -207,7 +196,7 @@ void bl_way_start(struct bl_way *h)
 		bl_kv_set(&kv, believed[i], bl_kv_str(&h->facts, believed[i]));
 	bl_kv_set_u64(&kv, "activate_ms", (uint64_t)h->node->switch_timeout_s * 1000);
 	bl_kv_set_u64(&kv, "confirm_ms", bl_way_window_ms(h));
-	bl_kv_set(&kv, "force_drift", bl_way_keeps_what_runs(h) ? "1" : "0");
+	bl_kv_set(&kv, "force_drift", spec->force_drift ? "1" : "0");
 	bl_plan_tell(&h->node->plan, &kv);
 	h->bound_ns = bl_now_boot_ns() + BL_START_LIMIT_MS * BL_NS_PER_MS;
 	h->heard_ns = bl_now_boot_ns();

@@ -269,7 +269,7 @@ void bl_way_preflight(struct bl_way *h)
 	bl_kv_set(&kv, "new", h->node->out_path);
 	bl_kv_set(&kv, "key", hex);
 	bl_kv_set(&kv, "proof", proof);
-	bl_kv_set(&kv, "force_drift", bl_way_keeps_what_runs(h) ? "1" : "0");
+	bl_kv_set(&kv, "force_drift", h->d->spec->force_drift ? "1" : "0");
 	bl_kv_set(&kv, "preflight_only", h->d->spec->preflight_only ? "1" : "0");
 	bl_plan_tell(&h->node->plan, &kv);
 	bl_session_send(h->work, BL_MSG_PREFLIGHT, &kv);

@@ -102,7 +102,6 @@ void bl_way_preflight(struct bl_way *h);
 
 /* follow.c */
 /* How long the host waits for its confirmation. */
-bool bl_way_keeps_what_runs(const struct bl_way *h);
 uint64_t bl_way_window_ms(const struct bl_way *h);
 /* From now on the others of an atomic wave wait for it @ms, and what it would have alone. */
 void bl_way_set_limit(struct bl_way *h, uint64_t ms);

@@ -208,6 +208,23 @@ is "--impure is not remembered" "$(asked)" "w3you "
 before=$(find "$HOME/.cache/belay/eval" -type f | wc -l)
 WHO=me try deploy web3 --option pure-eval false
 is "nor is what is made impure by an option" "$(asked),$(find "$HOME/.cache/belay/eval" -type f | wc -l)" "w3me ,$before"
+# Somebody works on it while it is evaluated: what is remembered would be of neither.
+write third-
+cat > "$tmp/bin/meddle" << X
+#!/bin/sh
+sed -i 's/third-/fourth-/' "$PWD/flake.nix"
+X
+chmod +x "$tmp/bin/meddle"
+PATH=$PATH_BEFORE; rm "$tmp"/bin/nix*; hash -r
+NIX_PAUSE='0; case "$*" in *" eval "*) meddle ;; esac' log_nix
+try deploy web1
+PATH=$PATH_BEFORE; rm "$tmp"/bin/nix*; hash -r
+log_nix
+sed -i 's/fourth-/third-/' flake.nix
+try deploy web1
+is "what was changed while it was evaluated is not remembered" "$(asked)" "third-up "
+write second-
+try deploy web1
 # Garbage is collected: the derivation is gone, and is evaluated again.
 nix-store --gc > /dev/null 2>&1
 try deploy web1

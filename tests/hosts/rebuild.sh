@@ -50,7 +50,10 @@ is "test: the transaction ended well" "$(state_of web1)" COMMITTED
 is "test: what boots is as before" "$(default_of web1)" "$named"
 check "test: once more" belay test --flake "path:$dir" --target-host root@web1
 like "test: nothing to do" "$OUT" "Nothing to do"
-check "what was tested is switched to" belay switch --flake "path:$dir" --target-host root@web1
+belay switch --flake "path:$dir" --target-host root@web1
+is "what was tested is no boot default by itself" "$RC" 1
+like "what was tested: what to do" "$OUT" "--force-drift to keep what runs"
+check "what was tested is switched to" belay switch --flake "path:$dir" --target-host root@web1 --force-drift
 tested=$(profile_of web1)
 oracle web1 COMMITTED "$tested" 4
 configuration "lost"
@@ -64,6 +67,9 @@ on web1 systemctl reboot > /dev/null 2>&1
 check "a reboot ends the test" comes_back web1 "$boots"
 is "a reboot ends the test: the old system" "$(version_of)" tested
 baseline web1
+
+belay test --flake "path:$dir" --target-host root@web1 --force-drift
+like "a test does not make the boot default" "$OUT" "a test leaves that as it is"
 
 # ---- a test that cuts the host off
 configuration "cut" 'sshdEnable = false;'
