@@ -301,13 +301,42 @@ static int check_test(const struct bl_args *args, const struct bl_fleet *fleet,
 	return 0;
 }
 
+static bool same_words(const struct bl_strv *a, const struct bl_strv *b)
+{
+	bool same = a->n == b->n;
+	for (size_t i = 0; same && i < a->n; i++)
+		same = strcmp(a->items[i], b->items[i]) == 0;
+	return same;
+}
+
+/* Two systems for one host: the second would be refused while the first is on its way. */
+static int check_hosts(const struct bl_selection *sel, struct bl_err *err)
+{
+	for (size_t i = 0; i < sel->n; i++) {
+		const struct bl_node *a = sel->nodes[i];
+		for (size_t k = 0; k < i; k++) {
+			const struct bl_node *b = sel->nodes[k];
+			if (strcmp(a->host, b->host) == 0 &&
+			    same_words(&a->ssh_options, &b->ssh_options) &&
+			    same_words(&a->addresses, &b->addresses))
+				return bl_err_set(
+					err, BL_E_USAGE,
+					"%s and %s are the same host, %s: deploy one of "
+					"them, or correct its 'host'",
+					b->name, a->name, a->host);
+		}
+	}
+	return 0;
+}
+
 int bl_deploy(const struct bl_args *args, const char *command, const char *source,
 	      struct bl_fleet *fleet, struct bl_selection *sel)
 {
 	struct bl_err err = { 0 };
 	struct bl_history *history = NULL;
 	char run[32];
-	if (check_test(args, fleet, sel, &err) < 0 || bl_cmd_history(&history, &err) < 0)
+	if (check_hosts(sel, &err) < 0 || check_test(args, fleet, sel, &err) < 0 ||
+	    bl_cmd_history(&history, &err) < 0)
 		return bl_cmd_fail(&err);
 	bl_cmd_addresses(fleet, sel);
 	struct deployment d = { .args = args,

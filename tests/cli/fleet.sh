@@ -87,6 +87,14 @@ refused "a selection that leaves nothing" "leaves no node"
 run deploy --fleet-json fleet.json --on web1,@
 refused "a tag without a name" "a name is missing behind '@'"
 
+printf '{"belayFleet":1,"nodes":{"a":{"host":"h","toplevel":{"path":"%s"}},"b":{"host":"h","toplevel":{"path":"%s"}},"c":{"host":"h","sshOptions":["Port=23"],"toplevel":{"path":"%s"}}}}' \
+  "$system" "$system" "$system" > twice.json
+run deploy --fleet-json twice.json
+refused "two nodes of one host" "a and b are the same host, h: deploy one of them"
+run deploy --fleet-json twice.json a c
+exits "two ports of one address are two hosts" 1
+: > "$tmp/ssh.log"
+
 # ---- a toplevel that is none, and programs that are missing
 not=$(path_of hello-2.12); mkdir -p "$not"
 fleet fleet.json "web1=$system" "web2=$not"
