@@ -35,7 +35,8 @@ ends() { wait $switch; RC=$?; }
 configuration first 60
 begin
 check "it waits for somebody" waits
-like "it says what to do" "$OUT" "log in to this host anew.*belay confirm"
+# the host waits a moment before its deployer has heard of it
+check "it says what to do" wait_for 20 grep -q "log in to this host anew.*belay confirm" "$OUT"
 told=$OUT
 on_host confirm
 is "confirm, from a new login" "$RC" 0
