@@ -195,6 +195,12 @@ void bl_strv_addf(struct bl_strv *v, const char *fmt, ...)
 	bl_strv_add_take(v, s ? s : bl_xstrdup(""));
 }
 
+void bl_strv_append(struct bl_strv *v, const struct bl_strv *more)
+{
+	for (size_t i = 0; i < more->n; i++)
+		bl_strv_add(v, more->items[i]);
+}
+
 bool bl_strv_has(const struct bl_strv *v, const char *s)
 {
 	for (size_t i = 0; i < v->n; i++)

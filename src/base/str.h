@@ -55,6 +55,7 @@ struct bl_strv {
 void bl_strv_add(struct bl_strv *v, const char *s); /* copies */
 void bl_strv_add_take(struct bl_strv *v, char *s);  /* owns @s from here on */
 void bl_strv_addf(struct bl_strv *v, const char *fmt, ...) BL_PRINTF(2, 3);
+void bl_strv_append(struct bl_strv *v, const struct bl_strv *more); /* copies all of @more */
 bool bl_strv_has(const struct bl_strv *v, const char *s);
 void bl_strv_free(struct bl_strv *v);
 /* Splits at every @sep; empty parts are left out. */

@@ -321,7 +321,8 @@ static int build(struct work *w, struct bl_err *err)
 		return -1;
 	distribute(w, build_host);
 	BL_AUTO(bl_strv) flags = { 0 };
-	bl_cmd_build_flags(spec->args, &flags);
+	bl_strv_append(&flags, &spec->args->nix_build);
+	bl_strv_append(&flags, &spec->args->nix_both);
 	const struct bl_builders_spec run = {
 		.builders = w->builders,
 		.n = w->n,

@@ -162,15 +162,20 @@ static int read_the_others(const struct bl_strv *words, struct bl_source *source
 	return bl_cmd_read(words, &good, source, fleet, selection, err);
 }
 
+void bl_cmd_source_flags(const struct bl_args *args, struct bl_source *source)
+{
+	bl_strv_append(&source->flags, &args->nix);
+	bl_strv_append(&source->flags, &args->nix_both);
+}
+
 int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl_fleet *fleet,
 		 struct bl_selection *selection, struct bl_err *err)
 {
 	static const struct bl_strv all = { 0 };
 	if (find_source(args, source, err) < 0)
 		return -1;
-	for (size_t i = 0; i < args->nix.n; i++)
-		bl_strv_add(&source->flags, args->nix.items[i]);
-	/* and so is who is a canary */
+	bl_cmd_source_flags(args, source);
+	/* who is a canary is told by nodes that are not asked for, too */
 	int rc = bl_cmd_read(&args->on, args->canary ? &all : NULL, source, fleet, selection,
 			     err);
 	if (rc < 0 && args->keep_going && source->kind != BL_SRC_JSON)
@@ -236,31 +241,6 @@ int bl_cmd_evaluate(const struct bl_args *args, struct bl_source *source,
 		fputs("\r\033[K", stderr);
 	*out_failed = t.failed + source->left_out;
 	return rc < 0 ? theirs(err) : 0;
-}
-
-void bl_cmd_build_flags(const struct bl_args *args, struct bl_strv *out)
-{
-	static const struct {
-		const char *name;
-		size_t values;
-		bool builds;
-	} known[] = {
-		{ "--option", 2, true },
-		{ "--override-input", 2, false },
-		{ "--include", 1, false },
-	};
-	for (size_t i = 0; i < args->nix_build.n; i++)
-		bl_strv_add(out, args->nix_build.items[i]);
-	for (size_t i = 0; i < args->nix.n; i++) {
-		size_t k = 0;
-		while (k < BL_COUNT(known) && strcmp(args->nix.items[i], known[k].name) != 0)
-			k++;
-		if (k == BL_COUNT(known))
-			continue;
-		for (size_t v = 0; known[k].builds && v <= known[k].values; v++)
-			bl_strv_add(out, args->nix.items[i + v]);
-		i += known[k].values;
-	}
 }
 
 /* Where it is remembered under which store path the agent with this content was added. */
@@ -383,6 +363,14 @@ int bl_cmd_history(struct bl_history **out, struct bl_err *err)
 	if (bl_history_dir(&dir, err) < 0)
 		return -1;
 	return bl_history_open(dir, out, err);
+}
+
+char *bl_cmd_own_name(void)
+{
+	char name[256] = "";
+	if (gethostname(name, sizeof(name) - 1) < 0 || !*name)
+		return bl_xstrdup("localhost");
+	return bl_xstrdup(name);
 }
 
 char *bl_cmd_owner(void)

@@ -48,7 +48,7 @@ extern const struct bl_command *const bl_commands[];
 		  BL_OPT_NIX,                                                           \
 		  "NAME VALUE",                                                         \
 		  "Nix: one of its settings",                                           \
-		  offsetof(struct bl_args, nix),                                        \
+		  offsetof(struct bl_args, nix_both),                                   \
 		  0,                                                                    \
 		  0 },                                                                  \
 		{ "override-input",                                                     \
@@ -157,8 +157,8 @@ int bl_cmd_fail(const struct bl_err *err);
 
 /* The folder with the Nix library and the agents: $BELAY_DATADIR, or where it was installed. */
 const char *bl_cmd_datadir(void);
-/* What Nix gets when it builds: BL_BUILD_OPTIONS, and the settings among BL_NIX_OPTIONS. */
-void bl_cmd_build_flags(const struct bl_args *args, struct bl_strv *out);
+/* What Nix gets when it evaluates @source. */
+void bl_cmd_source_flags(const struct bl_args *args, struct bl_source *source);
 /* Reads the fleet that @args name, or the one in this folder, and selects from it; its nodes
  * have no systems yet. */
 int bl_cmd_fleet(const struct bl_args *args, struct bl_source *source, struct bl_fleet *fleet,
@@ -185,6 +185,8 @@ int bl_cmd_agents(struct bl_fleet *fleet, const struct bl_selection *sel,
 int bl_cmd_history(struct bl_history **out, struct bl_err *err) BL_MUST_CHECK;
 /* "alice@laptop", for the people who find an open transaction. */
 char *bl_cmd_owner(void);
+/* This machine's name, as the history knows a deployment to the host that it was run on. */
+char *bl_cmd_own_name(void);
 /* "2026-11-22 07:43:57", local time, for people. */
 void bl_cmd_time(int64_t wall_ms, char out[32]);
 /* JSON when asked for, the live picture on a terminal, else lines. */

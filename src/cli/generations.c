@@ -91,7 +91,10 @@ static int ask(const struct bl_node *node, struct generations *out, struct bl_er
 	static const char *const none[] = { NULL };
 	BL_AUTO(bl_strv) lines = { 0 };
 	bl_autofree char *text = NULL;
-	if (bl_host_command(node, script, none, LIMIT_MS, NULL, &text, err) < 0)
+	/* looking needs no root */
+	struct bl_node plain = *node;
+	plain.elevate = (struct bl_strv){ 0 };
+	if (bl_host_command(&plain, script, none, LIMIT_MS, NULL, &text, err) < 0)
 		return -1;
 	bl_strv_split(&lines, text, '\n');
 	out->list = bl_xcalloc(lines.n + 1, sizeof(*out->list));

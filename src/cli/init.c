@@ -145,8 +145,7 @@ static int read_fleet(const struct init *in, const struct bl_nix_file *file, str
 	source.kind = flake ? BL_SRC_FLAKE : BL_SRC_FILE;
 	source.where = flake ? bl_xstrdup(in->folder.dir)
 			     : bl_xprintf("%s/%s", in->folder.dir, file->name);
-	for (size_t i = 0; i < in->args->nix.n; i++)
-		bl_strv_add(&source.flags, in->args->nix.items[i]);
+	bl_cmd_source_flags(in->args, &source);
 	if (bl_fleet_read(&source, bl_cmd_datadir(), &all, &fleet, err) == 0) {
 		bl_cmd_notes(&fleet.notes);
 		tell_fleet(in, &source, file, &fleet);

@@ -145,6 +145,7 @@ void bl_args_free(struct bl_args *args)
 	bl_strv_free(&args->on);
 	bl_strv_free(&args->nix);
 	bl_strv_free(&args->nix_build);
+	bl_strv_free(&args->nix_both);
 	*args = (struct bl_args){ 0 };
 }
 

@@ -27,9 +27,10 @@ struct bl_args {
 	char *with_system;
 	uint64_t max;
 	struct bl_strv nix;       /* options for Nix when it evaluates, each with its values */
-	struct bl_strv nix_build; /* and when it builds */
-	uint64_t eval_workers;    /* 0: not given */
-	uint64_t eval_memory;     /* MiB; 0: not given */
+	struct bl_strv nix_build; /* when it builds */
+	struct bl_strv nix_both;
+	uint64_t eval_workers; /* 0: not given */
+	uint64_t eval_memory;  /* MiB; 0: not given */
 	char *attr;
 
 	bool json;

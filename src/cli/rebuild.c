@@ -152,25 +152,23 @@ static bool is_here(const struct bl_args *args)
 	return !args->target_host || strcmp(args->target_host, "localhost") == 0;
 }
 
-static char *own_name(void)
+/* The host alone, by this machine's name where it is this one. */
+static int single(const struct bl_args *args, struct bl_fleet *out, struct bl_err *err)
 {
-	char name[256] = "";
-	if (gethostname(name, sizeof(name)) < 0 || !*name)
-		return bl_xstrdup("localhost");
-	name[sizeof(name) - 1] = '\0';
-	return bl_xstrdup(name);
+	bl_autofree char *own = bl_cmd_own_name();
+	if (bl_fleet_single(is_here(args) ? own : args->target_host, NULL, out, err) < 0)
+		return bl_err_wrap(err, "--target-host");
+	out->nodes[0].plan.local = is_here(args);
+	return 0;
 }
 
 /* A fleet of the one host alone, whose system is still to be found. */
 static int host_alone(struct rebuild *r, struct bl_err *err)
 {
 	static const struct bl_strv all = { 0 };
-	bl_autofree char *own = own_name();
-	if (bl_fleet_single(is_here(r->args) ? own : r->args->target_host, NULL, &r->fleet,
-			    err) < 0)
-		return bl_err_wrap(err, "--target-host");
+	if (single(r->args, &r->fleet, err) < 0)
+		return -1;
 	r->node = &r->fleet.nodes[0];
-	r->node->plan.local = is_here(r->args);
 	return bl_select(&r->fleet, &all, &r->sel, err);
 }
 
@@ -181,18 +179,16 @@ static int ask_name(struct rebuild *r, char **out, struct bl_err *err)
 	BL_AUTO(bl_strv) lines = { 0 };
 	bl_autofree char *text = NULL;
 	if (is_here(r->args)) {
-		*out = own_name();
+		*out = bl_cmd_own_name();
 		return 0;
 	}
-	struct rebuild ask = { .args = r->args };
-	int rc = host_alone(&ask, err);
-	if (rc == 0) {
-		bl_strv_free(&ask.node->elevate);
-		rc = bl_host_command(ask.node, "cat /proc/sys/kernel/hostname", none, LOOK_MS,
-				     NULL, &text, err);
-	}
-	rebuild_end(&ask);
-	if (rc < 0)
+	BL_AUTO(bl_fleet) host = { 0 };
+	if (single(r->args, &host, err) < 0)
+		return -1;
+	/* looking needs no root */
+	bl_strv_free(&host.nodes[0].elevate);
+	if (bl_host_command(&host.nodes[0], "cat /proc/sys/kernel/hostname", none, LOOK_MS,
+			    NULL, &text, err) < 0)
 		return -1;
 	bl_strv_split(&lines, text, '\n');
 	if (lines.n == 0)
@@ -237,8 +233,7 @@ static int find_source(struct rebuild *r, struct bl_err *err)
 	if (args->flake && (file || args->no_flake))
 		return bl_err_set(err, BL_E_USAGE,
 				  "--flake goes with none of --file, --attr and --no-flake");
-	for (size_t i = 0; i < args->nix.n; i++)
-		bl_strv_add(&r->source.flags, args->nix.items[i]);
+	bl_cmd_source_flags(args, &r->source);
 	if (args->flake)
 		return flake_source(r, args->flake, err);
 	if (!file && !args->no_flake && access(SYSTEM_FLAKE "/flake.nix", F_OK) == 0)
@@ -289,14 +284,12 @@ static int evaluate(struct rebuild *r, struct bl_err *err)
 	    bl_cmd_evaluate(args, &r->source, &r->fleet, &r->sel, &failed, err) < 0)
 		return -1;
 	r->node = &r->fleet.nodes[r->sel.nodes[0] - r->fleet.nodes];
-	bl_autofree char *own = own_name();
-	struct bl_fleet to = { 0 };
-	if (bl_fleet_single(is_here(args) ? own : args->target_host, NULL, &to, err) < 0)
-		return bl_err_wrap(err, "--target-host");
+	BL_AUTO(bl_fleet) to = { 0 };
+	if (single(args, &to, err) < 0)
+		return -1;
 	bl_replace_str(&r->node->host, to.nodes[0].host);
+	r->node->plan.local = to.nodes[0].plan.local;
 	forget_where(r->node);
-	bl_fleet_free(&to);
-	r->node->plan.local = is_here(args);
 	return 0;
 }
 
@@ -403,10 +396,7 @@ static int activate(const struct bl_args *args, const char *verb, enum bl_strate
 	int code = -1;
 	int rc = args->rollback ? host_alone(&r, &err) : evaluate(&r, &err);
 	if (rc == 0 && args->rollback) {
-		/* looking needs no root */
-		struct bl_node plain = *r.node;
-		plain.elevate = (struct bl_strv){ 0 };
-		rc = bl_generations_previous(&plain, &r.node->out_path, &err);
+		rc = bl_generations_previous(r.node, &r.node->out_path, &err);
 		r.node->built_there = true;
 	}
 	if (rc == 0) {
@@ -499,11 +489,8 @@ static int run_list(const struct bl_args *args)
 	struct rebuild r = { .args = args };
 	struct bl_err err = { 0 };
 	int rc = host_alone(&r, &err);
-	if (rc == 0) {
-		/* looking needs no root */
-		bl_strv_free(&r.node->elevate);
+	if (rc == 0)
 		rc = bl_generations_list(r.node, args->json, &err);
-	}
 	rebuild_end(&r);
 	return rc < 0 ? bl_cmd_fail(&err) : BL_EXIT_OK;
 }

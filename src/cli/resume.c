@@ -331,9 +331,9 @@ static int run_confirm(const struct bl_args *args)
 	struct bl_history_host *hosts = NULL;
 	const struct bl_history_host *entry = NULL;
 	size_t n = 0;
-	char own[256] = "";
+	bl_autofree char *own = bl_cmd_own_name();
 	int code = -1;
-	if (gethostname(own, sizeof(own) - 1) < 0 || bl_cmd_history(&h, &err) < 0)
+	if (bl_cmd_history(&h, &err) < 0)
 		return bl_cmd_fail(&err);
 	if (find_own(h, own, &hosts, &n, &entry, &err) == 0)
 		code = confirm(args, h, entry, &err);

@@ -258,8 +258,7 @@ static void copy(struct bl_building *g, const char *direction, const struct bl_s
 		bl_strv_add(&argv, "--substitute-on-destination");
 	bl_strv_add(&argv, direction);
 	bl_strv_add(&argv, url);
-	for (size_t i = 0; i < paths->n; i++)
-		bl_strv_add(&argv, paths->items[i]);
+	bl_strv_append(&argv, paths);
 	(void)!start_here(g, &argv, env_add, on_exit);
 }
 

@@ -6,9 +6,9 @@
 #include "fleet/fleet.h"
 
 /*
- * Makes the closure of @path valid on @node, over a connection of its own; Nix's progress is on
- * our stderr. Nothing is rooted there, and nothing is copied where the node is local. Fails
- * with what ssh or Nix said; then a part of the closure may be there.
+ * Makes the closure of @path valid on @node, over a connection of its own, without a word.
+ * Nothing is rooted there, and nothing is copied where the node is local. Fails with what ssh
+ * or Nix said; then a part of the closure may be there.
  */
 int bl_copy_once(const struct bl_node *node, const char *path,
 		 struct bl_err *err) BL_MUST_CHECK;

@@ -90,7 +90,7 @@ static int begin_file(const struct bl_source *source, struct bl_err *err)
 int bl_query_begin(struct bl_source *source, const char *datadir, struct bl_err *err)
 {
 	bl_replace_str(&source->datadir, datadir);
-	if (source->cache)
+	if (source->identity)
 		return 0;
 	if (source->kind == BL_SRC_FILE || source->kind == BL_SRC_SYSTEM)
 		return begin_file(source, err);
@@ -320,8 +320,7 @@ static bool ask_next(void *ctx, struct bl_strv *argv, size_t *out_task)
 	struct asking *a = ctx;
 	if (a->begun)
 		return false;
-	for (size_t i = 0; i < a->argv->n; i++)
-		bl_strv_add(argv, a->argv->items[i]);
+	bl_strv_append(argv, a->argv);
 	a->begun = true;
 	*out_task = 0;
 	return true;

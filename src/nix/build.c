@@ -26,8 +26,8 @@ void bl_build_argv(const char *const *paths, const char *root, bool keep_going,
 	bl_strv_add(out, "internal-json");
 	if (keep_going)
 		bl_strv_add(out, "--keep-going");
-	for (size_t i = 0; flags && i < flags->n; i++)
-		bl_strv_add(out, flags->items[i]);
+	if (flags)
+		bl_strv_append(out, flags);
 }
 
 int bl_build_invalid(const char *const *paths, struct bl_strv *out_invalid, struct bl_err *err)

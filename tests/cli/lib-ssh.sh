@@ -117,3 +117,17 @@ none_left() {
   echo "still running: $p: $(tr '\0' ' ' < "/proc/$p/cmdline")"
   return 1
 }
+
+# rolled_back_host NAME: its activation fails, and it is on its old system again
+rolled_back_host() {
+  host "$1" << 'X'
+if [ -n "$fresh" ]; then
+  user; banner; state ROLLED_BACK 0 'reason=the activation ended with status 1'; sleep 5
+else
+  up_to_start
+  state ROLLING_BACK 1
+  state ROLLED_BACK 0 'reason=the activation ended with status 1'
+  exec sleep 20
+fi
+X
+}

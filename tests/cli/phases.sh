@@ -104,16 +104,7 @@ is "--json: nothing on standard error" "$(cat "$tmp/err")" ""
 
 # ---- no script behind what is not a confirmed deployment
 nodes fleet.json "$(post "$(say post1)")" "$(post "$(say post2)")"
-host web1 << 'X'
-if [ -n "$fresh" ]; then
-  user; banner; state ROLLED_BACK 0 'reason=the activation ended with status 1'; sleep 5
-else
-  up_to_start
-  state ROLLING_BACK 1
-  state ROLLED_BACK 0 'reason=the activation ended with status 1'
-  exec sleep 20
-fi
-X
+rolled_back_host web1
 forget; rm -f "$log"
 run deploy --fleet-json fleet.json
 exits "rolled back: status" 3

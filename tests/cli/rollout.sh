@@ -5,18 +5,6 @@
 . "$(dirname "$0")/lib-ssh.sh"
 a=$(system one) b=$(system two)
 fleet fleet.json "web1=$a" "web2=$b"
-rolled_back_host() {
-  host "$1" << 'X'
-if [ -n "$fresh" ]; then
-  user; banner; state ROLLED_BACK 0 'reason=the activation ended with status 1'; sleep 5
-else
-  up_to_start
-  state ROLLING_BACK 1
-  state ROLLED_BACK 0 'reason=the activation ended with status 1'
-  exec sleep 20
-fi
-X
-}
 key_is_secret() { # nowhere but in ssh's standard input: not in argv, a message, a file that stays
   local k
   for k in $(< "$tmp/keys"); do
