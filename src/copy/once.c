@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "copy/once.h"
 
-#include "base/child.h"
 #include "copy/copy.h"
+#include "host/proc.h"
 #include "host/ssh.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,144 +14,146 @@
 
 #define CONNECT_S 8
 #define READY_MS  60000
+#define SAID_MAX  65536
 
 /* Says that it is there, as root, and stays until its input ends. */
 static const char script[] = "echo belay-ready; read -r x";
 
-struct master {
-	pid_t pid;
-	int in, out, err;
-	struct bl_buf said; /* what it printed */
-	char dir[64];
+/* The connection, and what goes over it. */
+struct once {
+	const struct bl_node *node;
+	const char *paths[2];
+	uv_loop_t loop;
+	uv_timer_t limit;
+	char dir[32]; /* of the control socket */
 	char *control;
+	struct bl_proc *master;
+	struct bl_copy *copy;
+	struct bl_buf said; /* what the connection printed */
+	struct bl_err *err;
+	int rc;
 };
 
-static void master_end(struct master *m)
+static void fail(struct once *o, const char *doing, const char *what, const char *remedy)
 {
-	bl_closep(&m->in);
-	if (m->pid > 0) {
-		kill(m->pid, SIGTERM);
-		bl_child_reap(m->pid);
-	}
-	bl_closep(&m->out);
-	bl_closep(&m->err);
-	bl_buf_free(&m->said);
-	if (m->control)
-		unlink(m->control);
-	if (*m->dir)
-		rmdir(m->dir);
-	free(m->control);
+	o->rc = bl_err_set(o->err, BL_E_FAILED, "%s: %s%s; %s", o->node->name, doing, what,
+			   remedy);
+	uv_stop(&o->loop);
 }
 
-/* What ssh left on its stderr, which ends with it. */
-static int explain(struct master *m, const char *name, struct bl_err *err)
+static void on_line(BL_UNUSED void *ctx, BL_UNUSED const char *line)
 {
-	char text[4096];
-	size_t len = 0;
-	ssize_t n = 0;
-	kill(m->pid, SIGTERM);
-	while (len < sizeof(text) - 1 &&
-	       (n = read(m->err, text + len, sizeof(text) - 1 - len)) > 0)
-		len += (size_t)n;
-	text[len] = '\0';
+}
+
+static void on_copied(void *ctx, const char *what, const char *remedy)
+{
+	struct once *o = ctx;
+	o->copy = NULL;
+	if (what)
+		fail(o, "copy the closure: ", what, remedy);
+	else
+		uv_stop(&o->loop);
+}
+
+static void copy(struct once *o)
+{
+	const struct bl_copy_spec spec = {
+		.node = o->node,
+		.control = o->control,
+		.elevated = !strstr(bl_buf_str(&o->said), "belay-user 0\n") &&
+			    !o->node->sudo_password,
+		.paths = o->paths,
+		.line = on_line,
+		.done = on_copied,
+		.ctx = o,
+	};
+	uv_timer_stop(&o->limit);
+	o->rc = bl_copy_start(&o->loop, &spec, &o->copy, o->err);
+	if (o->rc < 0)
+		uv_stop(&o->loop);
+}
+
+static void on_out(void *ctx, const char *data, size_t len)
+{
+	struct once *o = ctx;
+	if (o->copy || o->said.len > SAID_MAX)
+		return;
+	bl_buf_append(&o->said, data, len);
+	if (strstr(bl_buf_str(&o->said), "belay-ready\n"))
+		copy(o);
+}
+
+static void on_gone(void *ctx, int status, const char *err_tail)
+{
+	struct once *o = ctx;
+	o->master = NULL;
+	/* a copy that is on its way says itself what became of it */
+	if (o->copy)
+		return;
 	bl_autofree char *what = NULL;
 	bl_autofree char *remedy = NULL;
-	bl_ssh_explain(text, 255, &what, &remedy);
-	return bl_err_set(err, BL_E_UNREACHABLE, "%s: %s; %s", name, what, remedy);
+	bl_ssh_explain(err_tail, status, &what, &remedy);
+	fail(o, "", what, remedy);
+	if (o->err)
+		o->err->code = BL_E_UNREACHABLE;
 }
 
-static int wait_ready(struct master *m, const char *name, struct bl_err *err)
+static void on_limit(uv_timer_t *timer)
 {
-	char chunk[512];
-	while (!strstr(bl_buf_str(&m->said), "belay-ready\n")) {
-		struct pollfd p = { .fd = m->out, .events = POLLIN };
-		if (poll(&p, 1, READY_MS) <= 0)
-			return bl_err_set(err, BL_E_TIMEOUT,
-					  "%s: its shell does not answer; try it by hand: ssh "
-					  "with the same name and user",
-					  name);
-		ssize_t n = read(m->out, chunk, sizeof(chunk));
-		if (n <= 0 || m->said.len > 65536)
-			return explain(m, name, err);
-		bl_buf_append(&m->said, chunk, (size_t)n);
-	}
-	return 0;
+	struct once *o = timer->data;
+	fail(o, "", "its shell does not answer",
+	     "try it by hand: ssh with the same name and user");
+	if (o->err)
+		o->err->code = BL_E_TIMEOUT;
 }
 
-static int start(struct master *m, const struct bl_node *node, struct bl_err *err)
+static int connect_host(struct once *o)
 {
 	static const char *const none[] = { NULL };
 	BL_AUTO(bl_strv) argv = { 0 };
-	int in[2] = { -1, -1 };
-	int out[2] = { -1, -1 };
-	int said[2] = { -1, -1 };
-	snprintf(m->dir, sizeof(m->dir), "/tmp/belay-XXXXXX");
-	if (!mkdtemp(m->dir)) {
-		m->dir[0] = '\0';
-		return bl_err_sys(err, errno, "make a folder in /tmp");
+	snprintf(o->dir, sizeof(o->dir), "/tmp/belay-XXXXXX");
+	if (!mkdtemp(o->dir)) {
+		o->dir[0] = '\0';
+		return bl_err_sys(o->err, errno, "make a folder in /tmp");
 	}
-	m->control = bl_xprintf("%s/0", m->dir);
-	bl_autofree char *command = bl_ssh_remote(node, script, none);
-	bl_ssh_argv(node, m->control, CONNECT_S, command, &argv);
-	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(said, O_CLOEXEC) < 0)
-		return bl_err_sys(err, errno, "pipe");
-	int rc = bl_child_spawn((const char *const *)argv.items, NULL, in[0], out[1], said[1],
-				NULL, NULL, &m->pid, err);
-	close(in[0]);
-	close(out[1]);
-	close(said[1]);
-	m->in = in[1];
-	m->out = out[0];
-	m->err = said[0];
-	return rc < 0 ? bl_err_wrap(err, "install OpenSSH's client on this machine")
-		      : wait_ready(m, node->name, err);
-}
-
-static int copy(const struct master *m, const struct bl_node *node, const char *path,
-		struct bl_err *err)
-{
-	bool elevated = !strstr(bl_buf_str(&m->said), "belay-user 0\n");
-	bl_autofree char *url = bl_copy_url(node, elevated);
-	bl_autofree char *options = bl_ssh_nix_options(m->control);
-	bl_autofree char *set = bl_xprintf("NIX_SSHOPTS=%s", options);
-	BL_AUTO(bl_strv) argv = { 0 };
-	const char *const head[] = { "env",
-				     set,
-				     "nix",
-				     "--extra-experimental-features",
-				     "nix-command",
-				     "copy",
-				     "--no-check-sigs" };
-	for (size_t i = 0; i < BL_COUNT(head); i++)
-		bl_strv_add(&argv, head[i]);
-	if (node->substitute_on_target)
-		bl_strv_add(&argv, "--substitute-on-destination");
-	bl_strv_add(&argv, "--to");
-	bl_strv_add(&argv, url);
-	bl_strv_add(&argv, path);
-	const struct bl_child_spec spec = { .argv = (const char *const *)argv.items,
-					    .out_max = 65536,
-					    .err_mode = BL_CHILD_ERR_KEEP };
-	BL_AUTO(bl_child_result) r = { 0 };
-	if (bl_child_run(&spec, &r, err) < 0)
-		return bl_err_wrap(err, "Nix is needed on this machine");
-	if (r.status == 0)
-		return 0;
-	bl_autofree char *what = NULL;
-	bl_autofree char *remedy = NULL;
-	bl_copy_explain(bl_buf_str(&r.err), r.status, &what, &remedy);
-	return bl_err_set(err, BL_E_FAILED, "%s: copy the closure: %s; %s", node->name, what,
-			  remedy);
+	o->control = bl_xprintf("%s/0", o->dir);
+	bl_autofree char *command = bl_ssh_remote(o->node, script, none);
+	bl_ssh_argv(o->node, o->control, CONNECT_S, command, &argv);
+	const struct bl_proc_spec spec = {
+		.argv = (const char *const *)argv.items,
+		.on_out = on_out,
+		.on_exit = on_gone,
+		.ctx = o,
+	};
+	if (bl_proc_start(&o->loop, &spec, &o->master, o->err) < 0)
+		return bl_err_wrap(o->err, "install OpenSSH's client on this machine");
+	bl_proc_write_secret(o->master, bl_ssh_password_line(o->node));
+	uv_timer_start(&o->limit, on_limit, READY_MS, 0);
+	return 0;
 }
 
 int bl_copy_once(const struct bl_node *node, const char *path, struct bl_err *err)
 {
-	struct master m = { .in = -1, .out = -1, .err = -1 };
+	struct once o = { .node = node, .paths = { path }, .err = err };
 	if (node->plan.local)
 		return 0;
-	int rc = start(&m, node, err);
-	if (rc == 0)
-		rc = copy(&m, node, path, err);
-	master_end(&m);
-	return rc;
+	if (uv_loop_init(&o.loop) < 0)
+		return bl_err_set(err, BL_E_SYS, "no event loop");
+	signal(SIGPIPE, SIG_IGN);
+	uv_timer_init(&o.loop, &o.limit);
+	o.limit.data = &o;
+	o.rc = connect_host(&o);
+	if (o.rc == 0)
+		uv_run(&o.loop, UV_RUN_DEFAULT);
+	uv_timer_stop(&o.limit);
+	bl_copy_drop(o.copy);
+	bl_proc_drop(o.master);
+	bl_loop_end(&o.loop);
+	if (o.control)
+		unlink(o.control);
+	if (*o.dir)
+		rmdir(o.dir);
+	bl_buf_free(&o.said);
+	free(o.control);
+	return o.rc;
 }

@@ -110,6 +110,10 @@ like "dry-activate: what the host's switch-to-configuration says" "$OUT" "would"
 is "dry-activate: nothing was changed" "$(version_of)" tested
 oracle web1 COMMITTED "$tested" 6
 
+belay dry-activate --flake "path:$dir#other" --target-host root@10.77.0.250
+is "dry-activate of a host that is not there" "$RC" 1
+like "dry-activate of a host that is not there: which, and what to do" "$OUT" '^belay: other: .*; look whether it is up'
+
 # ---- a file that git does not know
 if command -v git > /dev/null; then
   git -C "$dir" init -q && git -C "$dir" add flake.nix systems
