@@ -438,6 +438,9 @@ static bool strategy(const struct bl_preflight *p)
 	struct bl_err err = { 0 };
 	enum bl_strategy s = bl_strategy_resolve(p->plan, p->facts->booted, p->facts->system,
 						 p->system_new, &remark);
+	if (bl_strategy_boots(s) && strcmp(p->facts->system, p->system_new) == 0)
+		return say(p, "strategy", false, "deploy it with the strategy live",
+			   "it runs already: no boot of it could be told from a way back");
 	if (bl_strategy_boots(s) &&
 	    bl_trial_check(p->facts, p->system_new, s, &remedy, &err) < 0) {
 		bl_autofree char *text = bl_xprintf("%s: %s", bl_strategy_name(s), err.msg);

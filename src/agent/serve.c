@@ -85,6 +85,7 @@ static int do_preflight(struct serve *s, const struct bl_kv *kv)
 		return bl_talk_refuse(err.msg, "deploy a NixOS toplevel");
 	if (bl_facts_read(&facts, &err) < 0)
 		return bl_talk_refuse(err.msg, "belay deploys to NixOS hosts only");
+	bl_start_past_test(&facts, new);
 	BL_AUTO(bl_plan) plan = { 0 };
 	if (bl_plan_read(kv, &plan, &err) < 0)
 		return bl_talk_refuse(err.msg, "use the same version of belay on both ends");
@@ -122,6 +123,7 @@ static int do_start(struct serve *s, const struct bl_kv *kv)
 	if (bl_txn_plan_load(&t, &plan, &err) < 0)
 		return bl_talk_refuse(err.msg, "`belay status` shows the host");
 	bl_kv_set_u64(&ok, "epoch", r->epoch);
+	bl_kv_set(&ok, "old", r->system_old);
 	bl_kv_set_u64(&ok, "bound_ms", bl_start_bound_ms(r, &plan));
 	if (bl_talk_reply(BL_MSG_OK, &ok) < 0)
 		return -1;

@@ -157,6 +157,19 @@ static void fill_record(const struct bl_kv *kv, const struct bl_facts *f, const 
 	r->deadline_boot_ns = bl_now_boot_ns() + 60 * BL_NS_PER_S;
 }
 
+void bl_start_past_test(struct bl_facts *f, const char *new)
+{
+	BL_AUTO(bl_txn) t = { .dir_fd = -1 };
+	BL_AUTO(bl_plan) plan = { 0 };
+	const char *boots = bl_facts_default(f);
+	uint64_t epoch = bl_txn_newest();
+	if (epoch > 0 && strcmp(f->system, new) == 0 && strcmp(f->profile, boots) == 0 &&
+	    bl_txn_open(epoch, &t, NULL) == 0 && !t.broken && t.rec.state == BL_TXN_COMMITTED &&
+	    strcmp(t.rec.system_new, new) == 0 && strcmp(t.rec.system_old, boots) == 0 &&
+	    bl_txn_plan_load(&t, &plan, NULL) == 0 && plan.strategy == BL_STRATEGY_TEST)
+		bl_replace_str(&f->system, boots);
+}
+
 /* With --force-drift: what runs becomes what boots, before anything else. */
 static int mend_drift(struct bl_facts *f, struct bl_err *err)
 {
@@ -272,6 +285,7 @@ int bl_start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err)
 	    lock_soon(&lock, err) < 0 || nothing_open(err) < 0 ||
 	    bl_facts_read(&facts, err) < 0 || compare(kv, &facts, err) < 0)
 		return -1;
+	bl_start_past_test(&facts, bl_kv_str(kv, "new"));
 	if (bl_preflight_drifted(&facts)) {
 		if (!bl_kv_bool(kv, "force_drift"))
 			return bl_err_set(err, BL_E_REFUSED,

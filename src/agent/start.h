@@ -3,6 +3,7 @@
 #ifndef BELAY_AGENT_START_H
 #define BELAY_AGENT_START_H
 
+#include "agent/system.h"
 #include "agent/txn.h"
 
 /*
@@ -11,6 +12,11 @@
  * bl_txn_close().
  */
 int bl_start(const struct bl_kv *kv, struct bl_txn *out, struct bl_err *err) BL_MUST_CHECK;
+/*
+ * What the newest transaction tested, and what runs on: where @new is that, the system to go
+ * back to is the one that would boot, as it was for the test. @f->system is made that one.
+ */
+void bl_start_past_test(struct bl_facts *f, const char *new);
 /* How long that transaction may take to its end at the most, its boots included. */
 uint64_t bl_start_bound_ms(const struct bl_record *r, const struct bl_plan *plan);
 

@@ -92,6 +92,7 @@ static void on_started(void *ctx, size_t i, const char *system_old, uint64_t epo
 {
 	struct bl_telling *t = ctx;
 	struct bl_err err = { 0 };
+	bl_replace_str(&told_of(t, i)->system_old, system_old);
 	complain(bl_history_host_started(t->history, t->run, name_of(t, i), system_old, epoch,
 					 &err),
 		 &err);

@@ -143,8 +143,7 @@ void bl_way_started(struct bl_way *h, const struct bl_msg *m)
 		"transaction %llu: confirmed, or back on the old system, within %llu s at the most",
 		(unsigned long long)h->epoch, (unsigned long long)bound_ms / 1000);
 	bl_way_note(h, text);
-	bl_way_observer(h)->started(h->d->spec->ctx, h->i, bl_kv_str(&h->facts, "system"),
-				    h->epoch);
+	bl_way_observer(h)->started(h->d->spec->ctx, h->i, bl_kv_str(&m->kv, "old"), h->epoch);
 	bl_way_apply(h, BL_CE_STARTED);
 	bl_way_set_limit(h, bl_node_forward_ms(h->node));
 	/* what came before the answer to the start is said now */

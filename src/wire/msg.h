@@ -21,7 +21,7 @@ enum bl_msg_type {
 	BL_MSG_PREFLIGHT = 2,
 	/* deployer: new, key, run, owner, system, generation, boot_default, last_epoch,
 	 * activate_ms, confirm_ms, force_drift and the keys of a plan -> OK
-	 * (epoch, bound_ms) | REFUSED, then STATE and LINE until the end */
+	 * (epoch, bound_ms, old) | REFUSED, then STATE and LINE until the end */
 	BL_MSG_START = 3,
 	/* deployer: epoch (0: the newest) -> STATE */
 	BL_MSG_STATUS = 4,

@@ -64,6 +64,11 @@ like "D6 switched by hand: says so" "$OUT" 'this host runs .*third but would boo
 like "D6 switched by hand: what to do" "$OUT" 'next: .*--force-drift'
 is "D6 switched by hand: nothing changed" "$(on web1 readlink /run/current-system) $(state_of web1)" "$third NONE"
 baseline web1
+DEPLOY_ARGS=(--force-drift --strategy boot)
+deploy web1="$third"
+is "D6 a boot trial of what runs: exit code" "$RC" 1
+like "D6 a boot trial of what runs: says so" "$OUT" 'it runs already: no boot of it'
+is "D6 a boot trial of what runs: nothing changed" "$(on web1 readlink /run/current-system) $(profile_of web1) $(state_of web1)" "$third $old NONE"
 DEPLOY_ARGS=(--force-drift)
 check "D6 --force-drift takes what runs for the old system" deploy web1="$new"
 DEPLOY_ARGS=()

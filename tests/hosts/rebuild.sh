@@ -50,12 +50,16 @@ is "test: the transaction ended well" "$(state_of web1)" COMMITTED
 is "test: what boots is as before" "$(default_of web1)" "$named"
 check "test: once more" belay test --flake "path:$dir" --target-host root@web1
 like "test: nothing to do" "$OUT" "Nothing to do"
-belay switch --flake "path:$dir" --target-host root@web1
-is "what was tested is no boot default by itself" "$RC" 1
-like "what was tested: what to do" "$OUT" "--force-drift to keep what runs"
-check "what was tested is switched to" belay switch --flake "path:$dir" --target-host root@web1 --force-drift
-tested=$(profile_of web1)
+tested=$(on web1 readlink /run/current-system)
+PLAN='"checks":[{"name":"no","type":"command","command":"false","retries":0}]'
+deploy web1="$tested"
+is "a switch to what was tested fails: status" "$RC" 3
+oracle web1 ROLLED_BACK "$named" 3
+unset PLAN
+check "test again" belay test --flake "path:$dir" --target-host root@web1
+check "what was tested is switched to" belay switch --flake "path:$dir" --target-host root@web1
 oracle web1 COMMITTED "$tested" 4
+is "the way back from it is what was committed before" "$(on web1 readlink /nix/var/nix/gcroots/belay/previous)" "$named"
 configuration "lost"
 check "test: another one" belay test --flake "path:$dir" --target-host root@web1
 configuration "other"
