@@ -50,7 +50,7 @@ up_to_start() {
   frame 18
   take; [ "$type" = 3 ] || exit 9
   value key >> "$TMP/keys"; value new > "$TMP/new.$host"
-  frame 18 epoch=1 bound_ms=60000
+  frame 18 epoch=1 bound_ms=60000 "old=$old"
   state ACTIVATING 1
   frame 21 stream=activation 'line=starting the following units: x.service'
 }

@@ -31,7 +31,7 @@ begin() {
   take; [ "$type" = 3 ] || exit 9
   echo "$host $(value new) $(value confirm_ms) $(value check | tr '\n ' '.,')" >> "$TMP/start.log"
   rm -f "$TMP/back.$host"
-  frame 18 "epoch=$(epoch_now)" bound_ms=60000
+  frame 18 "epoch=$(epoch_now)" bound_ms=60000 "old=$(running)"
   say ACTIVATING 1
 }
 activating() { local i; for ((i = 0; i < $1; i++)); do sleep 1; say ACTIVATING 1; done; }
