@@ -43,4 +43,4 @@ import ./nix/script.nix
     else if packages != null && builtins.pathExists ./meson.build then packages.callPackage ./nix/package.nix { }
     else null;
 }
-  { inherit (evaluated) data built; }
+  { inherit (evaluated) data built scripts; }

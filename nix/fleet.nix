@@ -3,9 +3,10 @@
 # From what the user wrote to the fleet as plain data (docs/fleet-schema.md): checks every option, fills
 # in the defaults and says in one line what is wrong.
 #
-#   fleet.nix :: { defaults ? { }, nodes, deployHost ? null, rollout ? { }, notes ? [ ] } -> { data, built, options }
+#   fleet.nix :: { defaults ? { }, nodes, deployHost ? null, rollout ? { }, notes ? [ ] } -> { data, built, scripts, options }
 #     data     the fleet document; its strings have no context, so reading it builds nothing
 #     built    node name -> path of its toplevel as a string that makes Nix build it
+#     scripts  node name -> what of its data are scripts for the deployer, as strings that make Nix build what they name
 #     options  what modules.nix has to know of a node's options: `defaults`, those with one value, each { } or
 #              { default }; `merged`, those that are put together name by name; `fromItself`, how a node is reached
 #              that deploys itself
@@ -481,6 +482,11 @@ let
     else
       readOptions { whereOf = _: here; sourceOf = _: set; } fromOptions (checkNames here (attrNames fromOptions) set));
 
+  # What a script on the deployer's machine names of what is to be built, as `nix-store --realise` takes it.
+  needsOf = script:
+    let context = if script == null then { } else getContext script; in
+    concatMap (drv: map (output: "${unsafeDiscardStringContext drv}!${output}") (context.${drv}.outputs or [ ])) (attrNames context);
+
   # In the order of names, as far as the phases do not say which goes before which.
   readPhases = where: set:
     let
@@ -577,6 +583,8 @@ let
         host = if host == null then name else host;
         inherit hasFastConnection;
         sshOptions = values.sshOptions ++ map (a: a.option) (filter (a: a ? option) arguments);
+        scriptNeeds = attrNames (listToAttrs (map (need: { name = need; value = null; })
+          (concatMap needsOf ([ values.postDeployScript ] ++ map (phase: phase.script) values.preparationPhases))));
         notes = cut 256 (values.notes
           ++ map (a: "the ssh argument ${toJSON a.other}: not supported, ignored") (filter (a: a ? other) arguments));
       }) // {
@@ -585,6 +593,7 @@ let
         inherit (evaluated) system;
       };
       inherit (evaluated) built;
+      scripts = { inherit (values) preparationPhases postDeployScript; scriptNeeds = [ ]; };
     };
 
   # Options may be made from a derivation ("${pkgs.foo}/bin/x"); on their own they build nothing.
@@ -638,6 +647,7 @@ in
     nodes = seq deployHost (mapAttrs (_: node: node.data) checked);
   };
   built = mapAttrs (_: node: node.built) checked;
+  scripts = mapAttrs (_: node: node.scripts) checked;
   options = {
     inherit fromItself merged;
     defaults = mapAttrs (_: type: if type ? default then { inherit (type) default; } else { })

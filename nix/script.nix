@@ -7,7 +7,7 @@
 # system  where the script is built if there is no pkgs; null when not known
 # belay   a derivation with bin/belay, the path of the program, or null for `belay` from PATH
 { pkgs, system, belay }:
-{ data, built }:
+{ data, built, scripts }:
 let
   inherit (builtins) attrNames filter head isAttrs mapAttrs replaceStrings toJSON;
 
@@ -61,14 +61,14 @@ let
     else if isAttrs belay then "${belay}/bin/belay"
     else toString belay;
 
-  # Enabled nodes come with the context of their systems, so that Nix builds these first; no derivation is
+  # Enabled nodes come with the context of their systems and scripts, so that Nix builds these first; no derivation is
   # named then, as there is nothing left to build. A disabled node is not built.
   jsonOf = rollout: nodes: toJSON (data // {
     inherit rollout;
     nodes = mapAttrs
       (name: node: node // (if !node.enable then { } else {
         toplevel = { drvPath = null; path = built.${name}; };
-      }))
+      } // scripts.${name}))
       nodes;
   });
 

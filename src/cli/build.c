@@ -301,7 +301,7 @@ static int root_the_rest(const struct work *w, struct bl_err *err)
 		if (!item->stays && (b->host || w->out->n_missing > 0))
 			bl_strv_add(&outs, item->out);
 	}
-	return outs.n ? bl_build_root((const char *const *)outs.items, root, err) : 0;
+	return outs.n ? bl_build_root((const char *const *)outs.items, root, NULL, err) : 0;
 }
 
 static void mark_built_there(const struct work *w)
@@ -310,6 +310,29 @@ static void mark_built_there(const struct work *w)
 	for (size_t i = 0; i < w->spec->sel->n; i++)
 		fleet->nodes[w->spec->sel->nodes[i] - fleet->nodes].built_there =
 			item_of(w, i)->stays;
+}
+
+static void flags_of(const struct bl_build_spec *spec, struct bl_strv *out)
+{
+	bl_strv_append(out, &spec->args->nix_build);
+	bl_strv_append(out, &spec->args->nix_both);
+}
+
+/* What the nodes' scripts name of the store runs here, whoever builds the systems. */
+static int build_for_scripts(const struct work *w, struct bl_err *err)
+{
+	const struct bl_build_spec *spec = w->spec;
+	BL_AUTO(bl_strv) needs = { 0 };
+	BL_AUTO(bl_strv) flags = { 0 };
+	bl_autofree char *root = bl_xprintf("%s/root-scripts", spec->roots);
+	for (size_t i = 0; i < spec->sel->n; i++)
+		bl_strv_append(&needs, &spec->sel->nodes[i]->script_needs);
+	if (needs.n == 0)
+		return 0;
+	flags_of(spec, &flags);
+	if (bl_build_root((const char *const *)needs.items, root, &flags, err) < 0)
+		return bl_err_wrap(err, "what the nodes' scripts need");
+	return 0;
 }
 
 static int build(struct work *w, struct bl_err *err)
@@ -321,8 +344,7 @@ static int build(struct work *w, struct bl_err *err)
 		return -1;
 	distribute(w, build_host);
 	BL_AUTO(bl_strv) flags = { 0 };
-	bl_strv_append(&flags, &spec->args->nix_build);
-	bl_strv_append(&flags, &spec->args->nix_both);
+	flags_of(spec, &flags);
 	const struct bl_builders_spec run = {
 		.builders = w->builders,
 		.n = w->n,
@@ -403,7 +425,7 @@ static int keep_results(const struct work *w, struct bl_err *err)
 				"node %s: built on the host itself, so there is no result-%s",
 				node->name, node->name);
 			bl_ui_note(w->ui, NULL, text);
-		} else if (bl_build_root(path, link, err) < 0) {
+		} else if (bl_build_root(path, link, NULL, err) < 0) {
 			return bl_err_wrap(err, "--keep-result");
 		}
 	}
@@ -413,7 +435,7 @@ static int keep_results(const struct work *w, struct bl_err *err)
 static int steps(struct work *w, struct bl_err *err)
 {
 	const struct bl_build_spec *spec = w->spec;
-	if (bl_mkdirs(spec->roots, 0700, err) < 0 ||
+	if (bl_mkdirs(spec->roots, 0700, err) < 0 || build_for_scripts(w, err) < 0 ||
 	    (all_there(spec->sel) ? begin_roots(spec, w->out, err) : build(w, err)) < 0)
 		return -1;
 	for (size_t i = 0; i < spec->sel->n; i++)

@@ -449,7 +449,7 @@ static int build(struct rebuild *r, const char *link, struct bl_err *err)
 		const char *const path[] = { r->node->out_path, NULL };
 		bl_autofree char *here = bl_realpath(".");
 		bl_autofree char *to = bl_xprintf("%s/%s", here ? here : ".", link);
-		rc = bl_build_root(path, to, err);
+		rc = bl_build_root(path, to, NULL, err);
 	}
 	bl_built_end(&built);
 	rmdir(roots);

@@ -218,6 +218,22 @@ static int read_ssh_options(const struct bl_field *f, const json_t *v, void *to,
 	return 0;
 }
 
+static bool is_output(const char *s)
+{
+	const char *output = strchr(s, '!');
+	if (!output || !bl_is_name(output + 1))
+		return false;
+	bl_autofree char *drv = bl_xstrndup(s, (size_t)(output - s));
+	return bl_store_path_ok(drv) && bl_ends_with(drv, ".drv");
+}
+
+static int read_script_needs(const struct bl_field *f, const json_t *v, void *to,
+			     struct bl_err *err)
+{
+	struct draft *d = to;
+	return bl_read_list(f, v, is_output, &d->node.script_needs, err);
+}
+
 static int read_toplevel(const struct bl_field *f, const json_t *v, void *to,
 			 struct bl_err *err)
 {
@@ -281,6 +297,8 @@ static const struct bl_field node_fields[] = {
 	{ "preparationPhases", bl_read_phases, offsetof(struct draft, node), BL_WANT_PHASES },
 	{ "postDeployScript", bl_read_script, offsetof(struct draft, node.post_deploy),
 	  BL_WANT_SCRIPT },
+	{ "scriptNeeds", read_script_needs, 0,
+	  "a list of outputs " BL_STORE_DIR "/<hash>-<name>.drv!<output>" },
 	{ "preActivate", bl_read_script, offsetof(struct draft, node.plan.pre_activate),
 	  BL_WANT_SCRIPT },
 	{ "postRollback", bl_read_script, offsetof(struct draft, node.plan.post_rollback),
@@ -304,6 +322,7 @@ static void node_free(struct bl_node *node)
 	bl_strv_free(&node->tags);
 	bl_strv_free(&node->ssh_options);
 	bl_phases_free(node);
+	bl_strv_free(&node->script_needs);
 	free(node->post_deploy);
 	bl_plan_free(&node->plan);
 	*node = (struct bl_node){ 0 };

@@ -41,6 +41,7 @@ struct bl_node {
 	struct bl_strv ssh_options;    /* each one the argument of an `ssh -o` */
 	struct bl_preparation *phases; /* before anything is sent to the host, in this order */
 	size_t n_phases;
+	struct bl_strv script_needs; /* what these and post_deploy name: derivation!output */
 	char *post_deploy;   /* the same after the new system was confirmed; NULL or "": none */
 	struct bl_plan plan; /* plan.local: the host is this machine, and no ssh leads there */
 };

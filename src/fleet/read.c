@@ -97,13 +97,37 @@ static int ask(struct bl_source *source, const char *query, struct bl_fleet *out
 	return bl_fleet_parse_settings(answer, strlen(answer), source->where, out, err);
 }
 
+/* Garbage may have been collected since these were evaluated. */
+static bool scripts_have_needs(const struct bl_fleet *fleet)
+{
+	for (size_t i = 0; i < fleet->n; i++) {
+		const struct bl_strv *needs = &fleet->nodes[i].script_needs;
+		for (size_t k = 0; k < needs->n; k++) {
+			bl_autofree char *drv =
+				bl_xstrndup(needs->items[k], strcspn(needs->items[k], "!"));
+			if (access(drv, F_OK) < 0)
+				return false;
+		}
+	}
+	return true;
+}
+
 static int read_with_nix(struct bl_source *source, const char *datadir,
 			 const struct bl_strv *words, struct bl_fleet *out, struct bl_err *err)
 {
 	bl_autofree char *narrow = query_for(words);
+	const char *query = narrow ? narrow : "{\"settings\":null}";
 	if (bl_query_begin(source, datadir, err) < 0)
 		return bl_err_wrap(err, "%s", source->where);
-	return ask(source, narrow ? narrow : "{\"settings\":null}", out, err);
+	if (ask(source, query, out, err) < 0)
+		return -1;
+	if (!source->cache || scripts_have_needs(out))
+		return 0;
+	char *cache = BL_STEAL(source->cache);
+	bl_fleet_free(out);
+	int rc = ask(source, query, out, err);
+	source->cache = cache;
+	return rc;
 }
 
 int bl_fleet_read_names(struct bl_source *source, struct bl_fleet *out, struct bl_err *err)

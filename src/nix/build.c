@@ -45,11 +45,14 @@ int bl_build_invalid(const char *const *paths, struct bl_strv *out_invalid, stru
 	return 0;
 }
 
-int bl_build_root(const char *const *paths, const char *root, struct bl_err *err)
+int bl_build_root(const char *const *paths, const char *root, const struct bl_strv *flags,
+		  struct bl_err *err)
 {
 	BL_AUTO(bl_strv) argv = { 0 };
 	bl_autofree char *text = NULL;
 	realise(paths, root, &argv);
+	if (flags)
+		bl_strv_append(&argv, flags);
 	if (bl_nix_output((const char *const *)argv.items, &text, NULL, err) < 0)
 		return bl_err_wrap(err, "root %s", paths[0]);
 	return 0;

@@ -24,8 +24,12 @@ void bl_build_argv(const char *const *paths, const char *root, bool keep_going,
 int bl_build_invalid(const char *const *paths, struct bl_strv *out_invalid,
 		     struct bl_err *err) BL_MUST_CHECK;
 
-/* Roots @paths, which are in the store, as @root, @root-2, ... */
-int bl_build_root(const char *const *paths, const char *root, struct bl_err *err) BL_MUST_CHECK;
+/*
+ * Roots @paths as @root, @root-2, ...; what is not in the store is fetched or built first, with
+ * @flags as above and without a word.
+ */
+int bl_build_root(const char *const *paths, const char *root, const struct bl_strv *flags,
+		  struct bl_err *err) BL_MUST_CHECK;
 /*
  * Begins to do that; the caller reaps @out. Whether Nix knows the paths as valid shows when
  * they are copied.

@@ -225,6 +225,31 @@ says "--build-host that does not answer: says so" "belay: build on gone: connect
 run deploy --fleet-json there.json --build-host '-oProxyCommand=x'
 refused "--build-host that ssh would take for an option" "--build-host"
 
+# ---- what scripts name of the store is built for them
+cat > fleet.nix << X
+let tool = name: derivation { inherit name; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "echo \$name > \$out" ]; }; in
+(import $root { nixpkgs = null; }) { nodes.web1 = { host = "web1"; toplevel = (import ./systems.nix "s").web1;
+  preparationPhases.x = "cat \${tool "first-tool"} >> $tmp/scripts.log"; postDeployScript = "cat \${tool "second-tool"} >> $tmp/scripts.log"; }; }
+X
+good_host web1
+for round in "built" "remembered"; do
+  forget; rm -f "$tmp/scripts.log"
+  run deploy -f fleet.nix
+  exits "scripts that need something, $round: status" 0
+  is "scripts that need something, $round" "$(tr '\n' ' ' < "$tmp/scripts.log")" "first-tool second-tool "
+done
+check "needs of scripts: nothing but garbage afterwards" nix-store --delete /nix/store/*-first-tool /nix/store/*-first-tool.drv
+forget; rm -f "$tmp/scripts.log"
+run deploy -f fleet.nix
+exits "after garbage was collected: status" 0
+is "after garbage was collected: it is built again" "$(tr '\n' ' ' < "$tmp/scripts.log")" "first-tool second-tool "
+sed -i 's/echo/false/' fleet.nix
+forget
+run deploy -f fleet.nix
+exits "what a script needs cannot be built: status" 1
+says "what a script needs cannot be built: says so" "what the nodes' scripts need: "
+is "what a script needs cannot be built: no host was asked" "$(lines_of "$tmp/ssh.log")" 0
+
 # ---- interrupts
 nodes slow.json n web1=slow
 for s in INT TERM; do

@@ -38,7 +38,8 @@ static void every_setting_of_a_node_is_read(void **state)
 		"\"sshOptions\":[\"Port=2222\",\"User deploy\"],\"strategy\":\"live+boot\","
 		"\"reboot\":\"allowed\",\"rollbackReboot\":\"always\",\"bootTimeout\":86400,\"preActivate\":\"a\\nb\","
 		"\"postRollback\":\"c\",\"preparationPhases\":[{\"name\":\"z\",\"script\":\"d\\ne\"},"
-		"{\"script\":\"\",\"name\":\"a.1\"}],\"postDeployScript\":\"f\"}}}";
+		"{\"script\":\"\",\"name\":\"a.1\"}],\"postDeployScript\":\"f\","
+		"\"scriptNeeds\":[\"/nix/store/" HASH "-s.drv!bin\"]}}}";
 	BL_AUTO(bl_fleet) fleet = { 0 };
 	struct bl_err err = { 0 };
 	assert_works(parse(text, &fleet, &err), &err);
@@ -67,6 +68,8 @@ static void every_setting_of_a_node_is_read(void **state)
 	assert_int_equal(n->plan.boot_ms, 86400000);
 	assert_string_equal(n->plan.pre_activate, "a\nb");
 	assert_string_equal(n->plan.post_rollback, "c");
+	assert_int_equal(n->script_needs.n, 1);
+	assert_string_equal(n->script_needs.items[0], "/nix/store/" HASH "-s.drv!bin");
 	assert_int_equal(n->n_phases, 2);
 	assert_string_equal(n->phases[0].name, "z");
 	assert_string_equal(n->phases[0].script, "d\ne");
@@ -549,6 +552,18 @@ static void a_bad_setting_is_told_with_node_field_and_what_is_wanted(void **stat
 		{ "\"postDeployScript\":{}",
 		  "'postDeployScript' is an object; it must be null or "
 		  "at most 16384 bytes of lines for sh" },
+		{ "\"scriptNeeds\":[\"/nix/store/" HASH "-s.drv\"]",
+		  "'scriptNeeds' has \"/nix/store/" HASH "-s.drv\" as entry 1; "
+		  "it must be a list of outputs "
+		  "/nix/store/<hash>-<name>.drv!<output>" },
+		{ "\"scriptNeeds\":[\"/nix/store/" HASH "-s!out\"]",
+		  "'scriptNeeds' has \"/nix/store/" HASH "-s!out\" as entry 1; "
+		  "it must be a list of outputs "
+		  "/nix/store/<hash>-<name>.drv!<output>" },
+		{ "\"scriptNeeds\":[\"/nix/store/" HASH "-s.drv!--x y\"]",
+		  "'scriptNeeds' has \"/nix/store/" HASH "-s.drv!--x y\" as entry 1; "
+		  "it must be a list of outputs "
+		  "/nix/store/<hash>-<name>.drv!<output>" },
 		{ "\"preparationPhases\":null",
 		  "'preparationPhases' is null; it must be a list of at most 128 phases, each an "
 		  "object with name and script" },
