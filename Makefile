@@ -49,6 +49,7 @@ bench: build
 	@ci/install-packages build testbed
 	BELAY=$(CURDIR)/build/belay BELAY_DATADIR=$(CURDIR)/build/share bench/deploy/run
 	BELAY=$(CURDIR)/build/belay BELAY_DATADIR=$(CURDIR)/build/share bench/evaluate/run
+	BENCH_DELTA=$(CURDIR)/build/tests/bench-delta bench/delta/run --level-10
 
 install: build
 	meson configure build --prefix=$(PREFIX)

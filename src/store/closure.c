@@ -66,15 +66,7 @@ size_t bl_package_name_len(const char *name)
 	return strlen(name);
 }
 
-/* One path of one of the closures; the text is the closure's. */
-struct entry {
-	const char *path, *name, *version;
-	size_t name_len, version_len;
-	bool new;
-};
-
-/* "2.35-224" of "2.35-224-bin": what a package's outputs are called. */
-static size_t without_output(const char *version)
+size_t bl_package_version_len(const char *version)
 {
 	static const char *const outputs[] = { "-bin",  "-debug", "-dev", "-devdoc", "-doc",
 					       "-info", "-lib",   "-man", "-static" };
@@ -84,6 +76,13 @@ static size_t without_output(const char *version)
 	return strlen(version);
 }
 
+/* One path of one of the closures; the text is the closure's. */
+struct entry {
+	const char *path, *name, *version;
+	size_t name_len, version_len;
+	bool new;
+};
+
 static size_t put_entries(const struct bl_closure *c, bool new, struct entry *out)
 {
 	for (size_t i = 0; i < c->n; i++) {
@@ -92,7 +91,7 @@ static size_t put_entries(const struct bl_closure *c, bool new, struct entry *ou
 		e->name = bl_store_path_name(e->path);
 		e->name_len = bl_package_name_len(e->name);
 		e->version = e->name + e->name_len + (e->name[e->name_len] == '-');
-		e->version_len = without_output(e->version);
+		e->version_len = bl_package_version_len(e->version);
 	}
 	return c->n;
 }

@@ -36,6 +36,12 @@ void bl_closure_free(struct bl_closure *c);
  * Source: Nix, libstore/names.cc (DrvName), which is builtins.parseDrvName.
  */
 size_t bl_package_name_len(const char *name);
+/*
+ * How long the version is in @version, which is what stands behind a package's name; what
+ * follows is the output: "2.35-224" of "2.35-224-bin". Outputs are known by the names that
+ * nixpkgs gives them.
+ */
+size_t bl_package_version_len(const char *version);
 
 /* A package of which the two closures have not the same versions. */
 struct bl_package {
