@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * src/store's client against a real nix-daemon, with a store of its own below a temporary
+ * folder: what the daemon takes, refuses and keeps.
+ */
+#include "../unit/unit.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/child.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "store/narcheck.h"
+#include "store/path.h"
+#include "store/query.h"
+
+static char *folder;
+static struct bl_strv env; /* of all of Nix here */
+
+static int run(const char *const *argv, struct bl_buf *out)
+{
+	struct bl_child_spec spec = { .argv = argv,
+				      .env = (const char *const *)env.items,
+				      .timeout_ms = 60000,
+				      .out_max = 64 << 20,
+				      .err_mode = BL_CHILD_ERR_KEEP };
+	BL_AUTO(bl_child_result) r = { 0 };
+	struct bl_err err = { 0 };
+	if (bl_child_run(&spec, &r, &err) < 0)
+		return -1;
+	if (r.status != 0)
+		print_message("# %s: %s\n", argv[0], bl_buf_str(&r.err));
+	if (out)
+		bl_buf_append(out, bl_buf_str(&r.out), r.out.len);
+	return r.status;
+}
+#define RUN(out, ...) run((const char *const[]){ __VA_ARGS__, NULL }, out)
+
+static int make_store(void **state)
+{
+	(void)state;
+	static const char conf[] = "substituters =\nbuild-users-group =\nsandbox = false\n";
+	folder = bl_xprintf("%s/belay-daemon.XXXXXX",
+			    getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+	if (!mkdtemp(folder))
+		return -1;
+	bl_autofree char *name = bl_xprintf("%s/nix.conf", folder);
+	FILE *f = fopen(name, "we");
+	if (!f || fputs(conf, f) < 0 || fclose(f) != 0)
+		return -1;
+	bl_strv_addf(&env, "PATH=%s", getenv("PATH"));
+	bl_strv_addf(&env, "HOME=%s", folder);
+	bl_strv_addf(&env, "NIX_CONF_DIR=%s", folder);
+	bl_strv_addf(&env, "NIX_REMOTE=%s/root", folder);
+	bl_strv_addf(&env, "NIX_DAEMON_SOCKET_PATH=%s/socket", folder);
+	bl_strv_add(&env, "NIX_USER_CONF_FILES=");
+	return 0;
+}
+
+static int remove_store(void **state)
+{
+	(void)state;
+	RUN(NULL, "chmod", "-R", "u+w", folder);
+	int rc = RUN(NULL, "rm", "-rf", folder);
+	bl_strv_free(&env);
+	free(folder);
+	return rc;
+}
+
+/* ---- paths with content */
+
+static void put_text(struct bl_buf *b, const char *s, size_t len)
+{
+	for (size_t i = 0; i < 8; i++)
+		bl_buf_putc(b, (char)(uint8_t)((uint64_t)len >> 8 * i));
+	bl_buf_append(b, s, len);
+	while (b->len % 8)
+		bl_buf_putc(b, '\0');
+}
+
+struct thing {
+	struct bl_path_info info;
+	struct bl_buf nar;
+};
+
+static void thing_autop(struct thing *t)
+{
+	bl_path_info_free(&t->info);
+	bl_buf_free(&t->nar);
+}
+
+static struct thing thing(const char *name, const char *text, size_t len)
+{
+	static const char *const words[] = { "nix-archive-1", "(", "type", "regular",
+					     "contents" };
+	struct thing t = { .info = { .registered = 1700000000 } };
+	struct bl_sha256 s;
+	uint8_t sum[BL_SHA256_LEN];
+	char hash[33];
+	for (size_t i = 0; i < BL_COUNT(words); i++)
+		put_text(&t.nar, words[i], strlen(words[i]));
+	put_text(&t.nar, text, len);
+	put_text(&t.nar, ")", 1);
+	bl_sha256_init(&s);
+	bl_sha256_update(&s, t.nar.data, t.nar.len);
+	bl_sha256_final(&s, t.info.nar_hash);
+	t.info.nar_size = t.nar.len;
+	bl_sha256_init(&s);
+	bl_sha256_update(&s, name, strlen(name));
+	bl_sha256_final(&s, sum);
+	bl_nix32(sum, 20, hash);
+	t.info.path = bl_xprintf("%s/%s-%s", BL_STORE_DIR, hash, name);
+	return t;
+}
+
+static struct thing text_thing(const char *name)
+{
+	return thing(name, name, strlen(name));
+}
+
+/* ---- the connection */
+
+struct outcomes {
+	struct bl_strv bad; /* "name: what Nix said" */
+	struct bl_strv good;
+	struct bl_strv lines;
+};
+
+static void note(void *ctx, const char *path, const char *problem)
+{
+	struct outcomes *o = ctx;
+	if (problem)
+		bl_strv_addf(&o->bad, "%s: %s", bl_store_path_name(path), problem);
+	else
+		bl_strv_add(&o->good, path);
+}
+
+static void note_line(void *ctx, const char *text)
+{
+	bl_strv_add(&((struct outcomes *)ctx)->lines, text);
+}
+
+static void outcomes_autop(struct outcomes *o)
+{
+	bl_strv_free(&o->bad);
+	bl_strv_free(&o->good);
+	bl_strv_free(&o->lines);
+}
+
+static struct bl_daemon *open_daemon(struct outcomes *o, const char *socket)
+{
+	struct bl_daemon_spec spec = { .socket = socket,
+				       .env = (const char *const *)env.items,
+				       .quiet_ms = 60000,
+				       .added = note,
+				       .line = note_line,
+				       .ctx = o };
+	struct bl_daemon *d = NULL;
+	struct bl_err err = { 0 };
+	if (bl_daemon_open(&spec, &d, &err) < 0) {
+		if (strstr(err.msg, "start nix-daemon"))
+			skip();
+		fail_msg("%s", err.msg);
+	}
+	return d;
+}
+
+static void add(struct bl_daemon *d, const struct thing *t)
+{
+	struct bl_err err = { 0 };
+	assert_works(bl_daemon_add_begin(d, &t->info, &err), &err);
+	assert_works(bl_daemon_add_data(d, t->nar.data, t->nar.len, &err), &err);
+	assert_works(bl_daemon_add_end(d, &err), &err);
+}
+
+static void finish(struct bl_daemon *d)
+{
+	struct bl_err err = { 0 };
+	assert_works(bl_daemon_finish(d, &err), &err);
+}
+
+static bool is_valid(struct bl_daemon *d, const char *path)
+{
+	BL_AUTO(bl_strv) paths = { 0 };
+	bool valid = false;
+	struct bl_err err = { 0 };
+	bl_strv_add(&paths, path);
+	assert_works(bl_query_valid(d, &paths, &valid, &err), &err);
+	return valid;
+}
+
+/* ---- tests */
+
+enum { MANY = 2000 };
+
+/* Each refers to itself, to the one before and to a third of its number. */
+static void put_many(struct bl_daemon *d, struct bl_strv *paths)
+{
+	for (size_t i = 0; i < MANY; i++) {
+		bl_autofree char *name = bl_xprintf("many-%zu", i);
+		BL_AUTO(thing) t = text_thing(name);
+		if (i > 0)
+			bl_strv_add(&t.info.references, paths->items[i - 1]);
+		if (i > 3)
+			bl_strv_add(&t.info.references, paths->items[i / 3]);
+		bl_strv_add(&t.info.references, t.info.path);
+		add(d, &t);
+		bl_strv_add(paths, t.info.path);
+	}
+	finish(d);
+}
+
+static void check_order(const struct bl_path_infos *list)
+{
+	BL_AUTO(bl_index) index = { 0 };
+	for (size_t i = 0; i < list->n; i++)
+		assert_int_equal(bl_index_put(&index, list->items[i].path, i), i);
+	for (size_t i = 0; i < list->n; i++) {
+		const struct bl_strv *refs = &list->items[i].references;
+		for (size_t k = 0; k < refs->n; k++) {
+			size_t at = 0;
+			assert_true(bl_index_find(&index, refs->items[k], &at));
+			assert_true(at <= i);
+		}
+	}
+}
+
+static void many_paths_are_added_and_their_closure_is_found(void **state)
+{
+	(void)state;
+	BL_AUTO(outcomes) o = { 0 };
+	BL_AUTO(bl_strv) paths = { 0 };
+	BL_AUTO(bl_strv) top = { 0 };
+	BL_AUTO(bl_path_infos) list = { 0 };
+	struct bl_err err = { 0 };
+	bl_autodaemon struct bl_daemon *d = open_daemon(&o, "");
+	put_many(d, &paths);
+	assert_int_equal(o.good.n, MANY);
+	assert_int_equal(o.bad.n, 0);
+	/* the same again: all are valid already */
+	BL_AUTO(bl_strv) again = { 0 };
+	put_many(d, &again);
+	assert_int_equal(o.good.n, 2 * MANY);
+	for (size_t i = 0; i < MANY; i++)
+		assert_string_equal(o.good.items[i], paths.items[i]);
+	bl_strv_add(&top, paths.items[MANY - 1]);
+	bl_strv_add(&top, paths.items[7]);
+	assert_works(bl_query_closure(d, &top, &list, &err), &err);
+	assert_int_equal(list.n, MANY);
+	check_order(&list);
+	assert_string_equal(list.items[MANY - 1].path, paths.items[MANY - 1]);
+	BL_AUTO(thing) t = text_thing("many-5");
+	BL_AUTO(bl_path_infos) one = { 0 };
+	bl_strv_free(&top);
+	bl_strv_add(&top, t.info.path);
+	assert_works(bl_query_infos(d, &top, &one, &err), &err);
+	assert_int_equal(one.items[0].nar_size, t.nar.len);
+	assert_memory_equal(one.items[0].nar_hash, t.info.nar_hash, BL_SHA256_LEN);
+	assert_int_equal(one.items[0].registered, 1700000000);
+	assert_int_equal(one.items[0].references.n, 3);
+	assert_false(one.items[0].ultimate);
+}
+
+static void large_paths_arrive_whole(void **state)
+{
+	(void)state;
+	BL_AUTO(outcomes) o = { 0 };
+	bl_autodaemon struct bl_daemon *d = open_daemon(&o, "");
+	size_t len = 30 << 20;
+	bl_autofree char *data = bl_xcalloc(len, 1);
+	uint64_t seed = 3;
+	for (size_t i = 0; i < len; i += 8) {
+		uint64_t v = unit_random(&seed);
+		memcpy(data + i, &v, 8);
+	}
+	BL_AUTO(thing) big = thing("big", data, len - 5);
+	BL_AUTO(thing) small = text_thing("behind-big");
+	bl_strv_add(&small.info.references, big.info.path);
+	bl_strv_add(&small.info.sigs, "key:c2lnbmF0dXJl");
+	add(d, &big);
+	add(d, &small);
+	finish(d);
+	assert_int_equal(o.good.n, 2);
+	BL_AUTO(bl_buf) dumped = { 0 };
+	bl_autofree char *at = bl_xprintf("%s/root%s", folder, big.info.path);
+	assert_int_equal(RUN(&dumped, "nix-store", "--dump", at), 0);
+	assert_int_equal(dumped.len, big.nar.len);
+	assert_memory_equal(dumped.data, big.nar.data, big.nar.len);
+	assert_int_equal(RUN(NULL, "nix-store", "--verify-path", big.info.path), 0);
+}
+
+static void one_that_is_wrong_does_not_harm_the_others(void **state)
+{
+	(void)state;
+	BL_AUTO(outcomes) o = { 0 };
+	bl_autodaemon struct bl_daemon *d = open_daemon(&o, "");
+	BL_AUTO(thing) before = text_thing("before");
+	BL_AUTO(thing) wrong = text_thing("wrong");
+	BL_AUTO(thing) user = text_thing("user-of-wrong");
+	BL_AUTO(thing) other = text_thing("other");
+	BL_AUTO(thing) lost = text_thing("lost");
+	wrong.nar.data[100] ^= 1;
+	bl_strv_add(&user.info.references, wrong.info.path);
+	bl_strv_add(&other.info.references, before.info.path);
+	bl_strv_add(&lost.info.references, BL_STORE_DIR "/00000000000000000000000000000000-no");
+	add(d, &before);
+	add(d, &wrong);
+	add(d, &user);
+	add(d, &other);
+	add(d, &lost);
+	finish(d);
+	assert_int_equal(o.good.n, 2);
+	assert_string_equal(o.good.items[0], before.info.path);
+	assert_string_equal(o.good.items[1], other.info.path);
+	assert_int_equal(o.bad.n, 3);
+	assert_true(strstr(o.bad.items[0], "wrong: hash mismatch"));
+	assert_true(strstr(o.bad.items[1], "user-of-wrong: ") &&
+		    strstr(o.bad.items[1], "is not valid"));
+	assert_true(strstr(o.bad.items[2], "lost: ") &&
+		    strstr(o.bad.items[2], "-no' is not valid"));
+	for (size_t i = 0; i < o.bad.n; i++)
+		assert_null(strchr(o.bad.items[i], 0x1b));
+	assert_false(is_valid(d, wrong.info.path));
+	assert_true(is_valid(d, other.info.path));
+	/* and once more, right */
+	wrong.nar.data[100] ^= 1;
+	add(d, &wrong);
+	add(d, &user);
+	finish(d);
+	assert_int_equal(o.good.n, 4);
+}
+
+static void a_path_is_given_up_at_any_point(void **state)
+{
+	(void)state;
+	BL_AUTO(outcomes) o = { 0 };
+	bl_autodaemon struct bl_daemon *d = open_daemon(&o, "");
+	struct bl_err err = { 0 };
+	BL_AUTO(thing) t = text_thing("given-up");
+	BL_AUTO(thing) next = text_thing("next");
+	size_t n = 0;
+	for (size_t len = 0; len < t.nar.len; len += 8) {
+		assert_works(bl_daemon_add_begin(d, &t.info, &err), &err);
+		assert_works(bl_daemon_add_data(d, t.nar.data, len, &err), &err);
+		assert_works(bl_daemon_add_cancel(d, &err), &err);
+		n++;
+	}
+	add(d, &next);
+	finish(d);
+	assert_int_equal(o.bad.n, n);
+	assert_int_equal(o.good.n, 1);
+	assert_false(is_valid(d, t.info.path));
+	/* one that is valid stays so */
+	assert_works(bl_daemon_add_begin(d, &next.info, &err), &err);
+	assert_works(bl_daemon_add_cancel(d, &err), &err);
+	finish(d);
+	assert_int_equal(o.good.n, 2);
+	print_message("# given up: %s\n", o.bad.items[n / 2]);
+}
+
+static void what_is_valid_is_told_for_each_path(void **state)
+{
+	(void)state;
+	BL_AUTO(outcomes) o = { 0 };
+	bl_autodaemon struct bl_daemon *d = open_daemon(&o, "");
+	struct bl_err err = { 0 };
+	BL_AUTO(bl_strv) paths = { 0 };
+	bool valid[3 * MANY];
+	for (size_t i = 0; i < 3 * MANY; i++) {
+		bl_autofree char *name = bl_xprintf("%s-%zu", i % 3 ? "many" : "no", i / 3);
+		BL_AUTO(thing) t = text_thing(name);
+		bl_strv_add(&paths, t.info.path);
+	}
+	assert_works(bl_query_valid(d, &paths, valid, &err), &err);
+	for (size_t i = 0; i < 3 * MANY; i++)
+		assert_int_equal(valid[i], i % 3 > 0);
+}
+
+static void paths_are_found_by_their_hash_part(void **state)
+{
+	(void)state;
+	BL_AUTO(outcomes) o = { 0 };
+	bl_autodaemon struct bl_daemon *d = open_daemon(&o, "");
+	struct bl_err err = { 0 };
+	BL_AUTO(thing) t = text_thing("many-9");
+	bl_autofree char *found = NULL;
+	bl_autofree char *hash = bl_xstrndup(t.info.path + sizeof(BL_STORE_DIR), 32);
+	assert_works(bl_query_find(d, hash, &found, &err), &err);
+	assert_string_equal(found, t.info.path);
+	bl_replace_str(&found, NULL);
+	assert_works(bl_query_find(d, "00000000000000000000000000000000", &found, &err), &err);
+	assert_null(found);
+	assert_fails(bl_query_find(d, "0000", &found, &err), &err, BL_E_INPUT,
+		     "finding a path: 32 characters of nix32 wanted, got 4");
+}
+
+static void what_no_cache_has_is_no_failure(void **state)
+{
+	(void)state;
+	BL_AUTO(outcomes) o = { 0 };
+	bl_autodaemon struct bl_daemon *d = open_daemon(&o, "");
+	struct bl_err err = { 0 };
+	BL_AUTO(thing) there = text_thing("many-9");
+	BL_AUTO(thing) not_there = text_thing("nobody-has-it");
+	BL_AUTO(bl_strv) paths = { 0 };
+	bool valid[3];
+	bl_strv_add(&paths, not_there.info.path);
+	bl_strv_add(&paths, there.info.path);
+	bl_strv_add(&paths, not_there.info.path);
+	assert_works(bl_query_substitute(d, &paths, valid, &err), &err);
+	assert_false(valid[0]);
+	assert_true(valid[1]);
+	assert_false(valid[2]);
+	assert_true(is_valid(d, there.info.path));
+}
+
+static void missing_paths_are_named(void **state)
+{
+	(void)state;
+	BL_AUTO(outcomes) o = { 0 };
+	bl_autodaemon struct bl_daemon *d = open_daemon(&o, "");
+	struct bl_err err = { 0 };
+	BL_AUTO(thing) there = text_thing("many-9");
+	BL_AUTO(thing) not_there = text_thing("nobody-has-it");
+	BL_AUTO(bl_strv) paths = { 0 };
+	BL_AUTO(bl_path_infos) list = { 0 };
+	bl_strv_add(&paths, there.info.path);
+	bl_strv_add(&paths, not_there.info.path);
+	assert_int_equal(bl_query_closure(d, &paths, &list, &err), -1);
+	assert_int_equal(err.code, BL_E_FAILED);
+	assert_true(strstr(err.msg, not_there.info.path));
+	assert_int_equal(list.n, 0);
+	assert_true(is_valid(d, there.info.path));
+}
+
+static void temporary_roots_hold_as_long_as_the_connection(void **state)
+{
+	(void)state;
+	BL_AUTO(outcomes) o = { 0 };
+	BL_AUTO(outcomes) o2 = { 0 };
+	bl_autodaemon struct bl_daemon *d = open_daemon(&o, "");
+	bl_autodaemon struct bl_daemon *keeper = open_daemon(&o2, "");
+	struct bl_err err = { 0 };
+	BL_AUTO(thing) later = text_thing("comes-later");
+	BL_AUTO(thing) kept = text_thing("many-50");
+	BL_AUTO(thing) below = text_thing("many-49");
+	BL_AUTO(thing) dropped = text_thing("many-51");
+	BL_AUTO(bl_strv) paths = { 0 };
+	bl_strv_add(&paths, kept.info.path);
+	bl_strv_add(&paths, later.info.path); /* need not be valid yet */
+	assert_works(bl_query_temp_roots(keeper, &paths, &err), &err);
+	bl_daemon_close(BL_STEAL(d)); /* what it added may go */
+	assert_int_equal(RUN(NULL, "nix-store", "--gc"), 0);
+	assert_true(is_valid(keeper, kept.info.path));
+	assert_true(is_valid(keeper, below.info.path));
+	assert_false(is_valid(keeper, dropped.info.path));
+	add(keeper, &later);
+	finish(keeper);
+	assert_int_equal(RUN(NULL, "nix-store", "--gc"), 0);
+	assert_true(is_valid(keeper, later.info.path));
+	bl_daemon_close(BL_STEAL(keeper));
+	assert_int_equal(RUN(NULL, "nix-store", "--gc"), 0);
+	d = open_daemon(&o, "");
+	assert_false(is_valid(d, later.info.path));
+	assert_false(is_valid(d, kept.info.path));
+}
+
+/* A collection at the same time deletes nothing of what is sent. */
+static void a_collection_that_runs_meanwhile_spares_new_paths(void **state)
+{
+	(void)state;
+	BL_AUTO(outcomes) o = { 0 };
+	BL_AUTO(bl_strv) paths = { 0 };
+	bl_autodaemon struct bl_daemon *d = open_daemon(&o, "");
+	struct bl_err err = { 0 };
+	static const char *const argv[] = {
+		"/bin/sh", "-c", "for i in 1 2 3 4 5; do nix-store --gc || exit 1; done", NULL
+	};
+	struct bl_child_spec spec = { .argv = argv,
+				      .env = (const char *const *)env.items,
+				      .timeout_ms = 60000 };
+	struct bl_child child;
+	BL_AUTO(bl_child_result) r = { 0 };
+	assert_works(bl_child_start(&spec, &child, &err), &err);
+	put_many(d, &paths);
+	bl_child_finish(&spec, &child, &r);
+	assert_int_equal(r.status, 0);
+	if (o.bad.n > 0)
+		fail_msg("%s", o.bad.items[0]);
+	assert_true(is_valid(d, paths.items[0]));
+	assert_true(is_valid(d, paths.items[MANY - 1]));
+}
+
+static void the_daemon_is_reached_by_its_socket(void **state)
+{
+	(void)state;
+	BL_AUTO(outcomes) o = { 0 };
+	struct bl_err err = { 0 };
+	bl_autofree char *socket = bl_xprintf("%s/socket", folder);
+	static const char *const argv[] = { "nix-daemon", NULL };
+	pid_t pid = 0;
+	struct stat st;
+	if (bl_child_spawn(argv, (const char *const *)env.items, -1, -1, -1, NULL, NULL, &pid,
+			   &err) < 0)
+		skip();
+	for (int i = 0; i < 500 && stat(socket, &st) < 0; i++)
+		bl_sleep_ms(10);
+	bl_autodaemon struct bl_daemon *d = open_daemon(&o, socket);
+	BL_AUTO(thing) t = text_thing("by-socket");
+	BL_AUTO(bl_strv) top = { 0 };
+	BL_AUTO(bl_path_infos) list = { 0 };
+	BL_AUTO(bl_strv) paths = { 0 };
+	put_many(d, &paths);
+	add(d, &t);
+	finish(d);
+	assert_int_equal(o.good.n, MANY + 1);
+	bl_strv_add(&top, t.info.path);
+	assert_works(bl_query_closure(d, &top, &list, &err), &err);
+	assert_int_equal(list.n, 1);
+	/* its end in the middle is noticed */
+	assert_works(bl_daemon_add_begin(d, &t.info, &err), &err);
+	kill(-pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	bl_daemon_close(BL_STEAL(d));
+	unlink(socket);
+}
+
+int main(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(many_paths_are_added_and_their_closure_is_found),
+		cmocka_unit_test(large_paths_arrive_whole),
+		cmocka_unit_test(one_that_is_wrong_does_not_harm_the_others),
+		cmocka_unit_test(a_path_is_given_up_at_any_point),
+		cmocka_unit_test(what_is_valid_is_told_for_each_path),
+		cmocka_unit_test(paths_are_found_by_their_hash_part),
+		cmocka_unit_test(what_no_cache_has_is_no_failure),
+		cmocka_unit_test(missing_paths_are_named),
+		cmocka_unit_test(temporary_roots_hold_as_long_as_the_connection),
+		cmocka_unit_test(a_collection_that_runs_meanwhile_spares_new_paths),
+		cmocka_unit_test(the_daemon_is_reached_by_its_socket),
+	};
+	return cmocka_run_group_tests_name("nix-daemon", tests, make_store, remove_store);
+}
