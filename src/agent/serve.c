@@ -204,6 +204,9 @@ static int handle(struct serve *s, const struct bl_msg *m)
 	case BL_MSG_STATE:
 	case BL_MSG_LINE:
 	case BL_MSG_ITEM:
+	case BL_MSG_COPY:
+	case BL_MSG_COPY_END:
+	case BL_MSG_HAVE:
 		break;
 	}
 	return bl_talk_refuse("not a request", "use the same version of belay on both ends");

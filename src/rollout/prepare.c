@@ -230,6 +230,9 @@ static void on_work_msg(void *ctx, const struct bl_msg *m)
 	case BL_MSG_LOG:
 	case BL_MSG_CHALLENGE:
 	case BL_MSG_PROOF:
+	case BL_MSG_COPY:
+	case BL_MSG_COPY_END:
+	case BL_MSG_HAVE:
 		return;
 	}
 }

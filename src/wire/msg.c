@@ -11,8 +11,8 @@ void bl_msg_put(struct bl_buf *out, enum bl_msg_type type, const struct bl_kv *k
 
 static bool known_type(uint16_t type)
 {
-	return (type >= BL_MSG_HELLO && type <= BL_MSG_LOG) ||
-	       (type >= BL_MSG_CHALLENGE && type <= BL_MSG_ITEM);
+	return (type >= BL_MSG_HELLO && type <= BL_MSG_COPY_END) ||
+	       (type >= BL_MSG_CHALLENGE && type <= BL_MSG_HAVE);
 }
 
 int bl_msg_take(const char *data, size_t len, struct bl_msg *out, size_t *used,
@@ -66,6 +66,12 @@ const char *bl_msg_name(enum bl_msg_type type)
 		return "line";
 	case BL_MSG_ITEM:
 		return "item";
+	case BL_MSG_COPY:
+		return "copy";
+	case BL_MSG_COPY_END:
+		return "copy end";
+	case BL_MSG_HAVE:
+		return "have";
 	}
 	return "?";
 }

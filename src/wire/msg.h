@@ -29,6 +29,11 @@ enum bl_msg_type {
 	BL_MSG_ABORT = 5,
 	/* deployer: epoch (0: the newest) -> LINE..., OK */
 	BL_MSG_LOG = 6,
+	/* deployer: paths (how many), substitute; then the frames of wire/copy.h
+	 * -> HAVE, VALID..., and OK at once when nothing is missing | REFUSED */
+	BL_MSG_COPY = 7,
+	/* deployer: that was all -> OK | FAILED... | REFUSED */
+	BL_MSG_COPY_END = 8,
 	/* agent: nonce, epoch, boot_id, new, state: what the proof is made of */
 	BL_MSG_CHALLENGE = 16,
 	/* deployer: proof */
@@ -42,6 +47,10 @@ enum bl_msg_type {
 	/* agent: item, ok, warning (ok, but not covered), text, remedy: a line of the preflight
 	 */
 	BL_MSG_ITEM = 22,
+	/* agent: old (the system that runs, "" when it cannot be told by it), old_paths (how
+	 * many its closure has), old_digest (bl_copy_digest of them, hex), memory (bytes for a
+	 * piece and its base together) */
+	BL_MSG_HAVE = 23,
 };
 
 struct bl_msg {

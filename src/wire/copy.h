@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The frames that a closure is sent in, besides the messages COPY, HAVE and COPY_END
+ * (wire/msg.h):
+ *
+ *   deployer  COPY, PATHS...       the closure's paths, sorted; their places are their numbers
+ *   agent     HAVE, VALID...       what it has already, and the system whose paths it can be
+ * told by deployer  INFOS..., PAIRS...   what Nix is to know of the others, in the order of
+ * adding PIECE, DATA..., PIECE, ... COPY_END agent     OK                   all of it is valid;
+ * behind HAVE and VALID too, if it was before FAILED...            or what of it has to come
+ * again: PIECE, DATA, ..., COPY_END
+ *
+ * PATHS, INFOS and PAIRS are blocks: a number, which is how long they are, and one zstd frame.
+ * Numbers are little-endian, seven bits a byte, and all but the last byte have the highest bit.
+ * Everything here that takes bytes gives BL_E_INPUT for what is no such thing.
+ */
+#ifndef BELAY_WIRE_COPY_H
+#define BELAY_WIRE_COPY_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/sha256.h"
+#include "base/str.h"
+
+enum bl_copy_frame {
+	BL_COPY_PATHS = 64,
+	BL_COPY_VALID,
+	BL_COPY_INFOS,
+	BL_COPY_PAIRS,
+	BL_COPY_PIECE,
+	BL_COPY_DATA,
+	BL_COPY_FAILED,
+};
+
+#define BL_COPY_PATHS_MAX (1U << 18)  /* in a closure */
+#define BL_COPY_BLOCK     (1UL << 20) /* bytes of a block before compression, about */
+#define BL_COPY_BLOCK_MAX (4UL << 20) /* and at the most */
+#define BL_COPY_TEXT_MAX  4096        /* bytes of a text */
+#define BL_COPY_BITS_MAX  (BL_COPY_PATHS_MAX / 8)
+
+/* What Nix is to know of a path, with numbers of PATHS. */
+struct bl_copy_info {
+	uint32_t path;
+	uint8_t nar_hash[BL_SHA256_LEN];
+	uint64_t nar_size;
+	char *deriver; /* "" or a store path */
+	char *ca;
+	uint32_t *refs;
+	size_t n_refs;
+	struct bl_strv sigs;
+};
+
+/*
+ * A frame of delta/frame.h: NARs @first to @first + @count - 1 of INFOS, whole ones, or of one
+ * alone the bytes from @part on.
+ */
+struct bl_copy_piece {
+	unsigned kind; /* enum bl_delta_kind */
+	uint32_t first, count;
+	uint64_t part;
+	uint64_t size_bytes;
+	/* with a kind that has a base: */
+	uint64_t base_at, base_bytes;
+	uint32_t *olds; /* for each NAR the number of its base, or BL_COPY_NO_OLD */
+};
+#define BL_COPY_NO_OLD UINT32_MAX
+
+/* The old path's hash becomes the new one's. */
+struct bl_copy_pair {
+	uint32_t old, new; /* places in the sorted closures */
+};
+
+/* By name, and by hash where that is equal: paths of two builds are at about the same places.
+ */
+void bl_copy_sort(struct bl_strv *paths);
+/* Whether @paths are sorted so, each once. */
+bool bl_copy_sorted(const struct bl_strv *paths);
+/* Of sorted paths: whether both ends speak of the same closure. */
+void bl_copy_digest(const struct bl_strv *paths, uint8_t out[BL_SHA256_LEN]);
+
+void bl_copy_put_number(struct bl_buf *out, uint64_t n);
+/* From the front of a payload; @data and @len move on. */
+int bl_copy_take_number(const char **data, size_t *len, uint64_t max, uint64_t *out,
+			struct bl_err *err) BL_MUST_CHECK;
+
+/* As they stand in a block, one behind the other. */
+void bl_copy_put_path(struct bl_buf *out, const char *path);
+void bl_copy_put_info(struct bl_buf *out, const struct bl_copy_info *info);
+/* All of a block; appended to @paths, of which there are never more than BL_COPY_PATHS_MAX. */
+int bl_copy_take_paths(const char *data, size_t len, struct bl_strv *paths,
+		       struct bl_err *err) BL_MUST_CHECK;
+/* The next one; @n_paths is how many numbers of paths there are. The caller frees @out. */
+int bl_copy_take_info(const char **data, size_t *len, size_t n_paths, struct bl_copy_info *out,
+		      struct bl_err *err) BL_MUST_CHECK;
+void bl_copy_info_free(struct bl_copy_info *info);
+
+/* A block of @n pairs, each number as how far it is from the one before. */
+void bl_copy_put_pairs(struct bl_buf *out, const struct bl_copy_pair *pairs, size_t n);
+/* All of a block: @n_old and @n_new are the numbers that there are. Appended to the caller's.
+ */
+int bl_copy_take_pairs(const char *data, size_t len, size_t n_old, size_t n_new,
+		       struct bl_copy_pair **pairs, size_t *n,
+		       struct bl_err *err) BL_MUST_CHECK;
+
+void bl_copy_put_piece(struct bl_buf *out, const struct bl_copy_piece *piece);
+/* All of a payload; @n_infos and @n_old as above. The caller frees @out. */
+int bl_copy_take_piece(const char *data, size_t len, size_t n_infos, size_t n_old,
+		       struct bl_copy_piece *out, struct bl_err *err) BL_MUST_CHECK;
+void bl_copy_piece_free(struct bl_copy_piece *piece);
+
+/* Bits of VALID and FAILED, the lowest first. @out is (n + 7) / 8 bytes longer afterwards. */
+void bl_copy_put_bits(struct bl_buf *out, const bool *bits, size_t n);
+/* Exactly @n of them. */
+int bl_copy_take_bits(const char *data, size_t len, bool *bits, size_t n,
+		      struct bl_err *err) BL_MUST_CHECK;
+
+static inline void bl_copy_info_autop(struct bl_copy_info *info)
+{
+	bl_copy_info_free(info);
+}
+
+static inline void bl_copy_piece_autop(struct bl_copy_piece *piece)
+{
+	bl_copy_piece_free(piece);
+}
+
+#endif
