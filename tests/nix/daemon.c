@@ -372,13 +372,13 @@ static void what_is_valid_is_told_for_each_path(void **state)
 	struct bl_err err = { 0 };
 	BL_AUTO(bl_strv) paths = { 0 };
 	bool valid[3 * MANY];
-	for (size_t i = 0; i < 3 * MANY; i++) {
+	for (size_t i = 0; i < (size_t)3 * MANY; i++) {
 		bl_autofree char *name = bl_xprintf("%s-%zu", i % 3 ? "many" : "no", i / 3);
 		BL_AUTO(thing) t = text_thing(name);
 		bl_strv_add(&paths, t.info.path);
 	}
 	assert_works(bl_query_valid(d, &paths, valid, &err), &err);
-	for (size_t i = 0; i < 3 * MANY; i++)
+	for (size_t i = 0; i < (size_t)3 * MANY; i++)
 		assert_int_equal(valid[i], i % 3 > 0);
 }
 

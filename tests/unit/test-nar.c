@@ -389,9 +389,9 @@ static void each_changed_bit_of_the_frame_is_noticed(void **state)
 	assert_works(check(b.data, b.len, b.len, &err), &err);
 	size_t unnoticed = 0;
 	for (size_t bit = 0; bit < 8 * b.len; bit++) {
-		b.data[bit / 8] ^= (char)(1 << bit % 8);
+		b.data[bit / 8] = (char)(uint8_t)((uint8_t)b.data[bit / 8] ^ 1U << bit % 8);
 		unnoticed += check(b.data, b.len, b.len, &err) == 0;
-		b.data[bit / 8] ^= (char)(1 << bit % 8);
+		b.data[bit / 8] = (char)(uint8_t)((uint8_t)b.data[bit / 8] ^ 1U << bit % 8);
 	}
 	/* what may be anything: 8 bits of x; 8 of t twice (no bit makes a NUL of it); of the
 	 * name b those bits that leave it behind a and no '/', and of a those before b */
