@@ -29,6 +29,11 @@
 	})
 #define BL_AUTO(type) __attribute__((cleanup(type##_autop))) struct type
 
+#ifdef __APPLE__
+/* As string.h has it elsewhere; see compat-darwin.c. */
+void explicit_bzero(void *p, size_t len);
+#endif
+
 void bl_freep(void *p);
 void bl_closep(int *fd);
 

@@ -2,6 +2,7 @@
 #include "base/child.h"
 
 #include "base/clock.h"
+#include "base/compat.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +10,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,16 +36,6 @@ static int lift(int fd, int flags)
 	return fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
 
-/* What the caller itself inherited is not for its children; kernels before 5.11 say no. */
-static void close_others_at_exec(void)
-{
-#ifdef SYS_close_range
-	const unsigned int cloexec = 1U
-				     << 2; /* CLOSE_RANGE_CLOEXEC, which musl's headers lack */
-	syscall(SYS_close_range, 3U, ~0U, cloexec);
-#endif
-}
-
 static void exec_child(const char *const *argv, const char *const *env, const int fds[3],
 		       int report)
 {
@@ -53,9 +43,9 @@ static void exec_child(const char *const *argv, const char *const *env, const in
 	int out = lift(fds[1], O_WRONLY);
 	int err_fd = lift(fds[2], O_WRONLY);
 	if (dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(err_fd, 2) == 2) {
-		close_others_at_exec();
-		execvpe(argv[0], (char *const *)argv,
-			(char *const *)(env ? env : (const char *const *)environ));
+		bl_close_others_at_exec();
+		bl_execvpe(argv[0], (char *const *)argv,
+			   (char *const *)(env ? env : (const char *const *)environ));
 	}
 	int saved = errno;
 	if (write(report, &saved, sizeof(saved)) < 0)
@@ -67,7 +57,7 @@ int bl_child_spawn(const char *const *argv, const char *const *env, int in, int 
 		   bool (*before)(void *ctx), void *ctx, pid_t *out_pid, struct bl_err *err)
 {
 	int report[2];
-	if (pipe2(report, O_CLOEXEC) < 0)
+	if (bl_pipe(report) < 0)
 		return bl_err_sys(err, errno, "pipe");
 	pid_t pid = fork();
 	if (pid < 0) {
@@ -235,7 +225,7 @@ int bl_child_start(const struct bl_child_spec *spec, struct bl_child *out, struc
 	int e[2] = { -1, -1 };
 	bool keep = spec->err_mode == BL_CHILD_ERR_KEEP;
 	*out = (struct bl_child){ .out_fd = -1, .err_fd = -1, .start_ns = bl_now_boot_ns() };
-	int rc = pipe2(o, O_CLOEXEC) < 0 || (keep && pipe2(e, O_CLOEXEC) < 0)
+	int rc = bl_pipe(o) < 0 || (keep && bl_pipe(e) < 0)
 			 ? bl_err_sys(err, errno, "pipe for %s", spec->argv[0])
 			 : 0;
 	int err_fd = keep ? e[1] : spec->err_mode == BL_CHILD_ERR_MERGE ? o[1] : STDERR_FILENO;

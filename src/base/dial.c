@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/dial.h"
 
+#include "base/compat.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -12,7 +14,7 @@ void bl_dial_add(struct bl_dial *d, const struct sockaddr *to, socklen_t len)
 {
 	if (d->n == BL_DIAL_MAX)
 		return;
-	int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = bl_stream_socket(to->sa_family);
 	if (fd >= 0 && (connect(fd, to, len) == 0 || errno == EINPROGRESS)) {
 		d->fds[d->n++] = fd;
 		return;

@@ -2,6 +2,7 @@
 #include "base/file.h"
 
 #include "base/clock.h"
+#include "base/compat.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,6 +53,17 @@ char *bl_slurp(const char *path, size_t max)
 	if (fd < 0 || bl_read_all(fd, max, &text, NULL, NULL) < 0)
 		return NULL;
 	return text;
+}
+
+int bl_nameless_file(void)
+{
+	const char *dir = getenv("TMPDIR");
+	bl_autofree char *path =
+		bl_xprintf("%s/belay-XXXXXX", dir && *dir == '/' ? dir : "/tmp");
+	int fd = mkostemp(path, O_CLOEXEC);
+	if (fd >= 0)
+		unlink(path);
+	return fd;
 }
 
 int bl_write_all(int fd, const void *data, size_t len, struct bl_err *err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/ask.h"
 
+#include "host/agent.h"
 #include "host/session.h"
 
 #include <signal.h>
@@ -67,10 +68,15 @@ static void on_msg(void *ctx, const struct bl_msg *m)
 	}
 }
 
-static void on_need_agent(void *ctx, const char *machine BL_UNUSED)
+static void on_need_agent(void *ctx, const char *machine)
 {
 	struct asking *h = ctx;
+	bl_autofree char *agent = bl_agent_for(h->node->agent, machine);
 	h->answer->reached = h->answer->no_agent = true;
+	if (!agent) {
+		bl_autofree char *system = bl_xprintf("%.40s-linux", machine);
+		bl_agent_missing(system, &h->answer->what, &h->answer->remedy);
+	}
 	end(h);
 }
 

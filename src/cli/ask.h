@@ -8,10 +8,11 @@
 
 struct bl_answer {
 	bool reached;
-	bool no_agent;       /* reached, but belay was never there */
+	bool no_agent;       /* reached, but this belay's agent is not there */
 	struct bl_msg hello; /* empty unless reached with an agent */
 	struct bl_msg reply; /* to the question; empty when none was asked */
-	char *what, *remedy; /* why it was not reached, NULL when it was */
+	char *what,
+		*remedy; /* why it was not reached, or why belay has no agent for it; or NULL */
 };
 
 /*

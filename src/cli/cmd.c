@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/sha256.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "host/address.h"
+#include "host/agent.h"
 #include "nix/nix.h"
 
 #define AGENT_MAX     (8UL * 1024 * 1024)
@@ -53,12 +55,6 @@ int bl_cmd_fail(const struct bl_err *err)
 								  : BL_EXIT_FAILED;
 }
 
-const char *bl_cmd_datadir(void)
-{
-	const char *dir = getenv("BELAY_DATADIR");
-	return dir && *dir ? dir : BELAY_DATADIR;
-}
-
 static int find_source(const struct bl_args *args, struct bl_source *out, struct bl_err *err)
 {
 	const char *named = args->file ? args->file : args->fleet_json;
@@ -90,7 +86,7 @@ static int read_and_select(const struct bl_strv *words, const struct bl_strv *re
 			   struct bl_source *source, struct bl_fleet *fleet,
 			   struct bl_selection *selection, struct bl_err *err)
 {
-	if (bl_fleet_read(source, bl_cmd_datadir(), read, fleet, err) < 0)
+	if (bl_fleet_read(source, bl_datadir(), read, fleet, err) < 0)
 		return theirs(err);
 	if (bl_select(fleet, words, selection, err) < 0) {
 		bl_fleet_free(fleet);
@@ -129,7 +125,7 @@ static bool can_be_read(const char *name, struct bl_source *source)
 	BL_AUTO(bl_fleet) fleet = { 0 };
 	struct bl_err why = { 0 };
 	bl_strv_add(&one, name);
-	if (bl_fleet_read(source, bl_cmd_datadir(), &one, &fleet, &why) == 0)
+	if (bl_fleet_read(source, bl_datadir(), &one, &fleet, &why) == 0)
 		return true;
 	bl_autofree char *text = bl_visible(why.msg);
 	fprintf(stderr, "belay: node %s is left out, since its settings cannot be read: %s\n",
@@ -295,28 +291,51 @@ static int add_agent(const char *text, size_t len, char **out_path, struct bl_er
 	return rc;
 }
 
-/* As Nix names it; what hosts run is Linux, whatever this machine does. */
-static char *own_system(void)
+char *bl_cmd_own_machine(void)
 {
 	struct utsname u;
 	if (uname(&u) < 0)
-		return bl_xstrdup("x86_64-linux");
-	return bl_xprintf("%s-linux", strcmp(u.machine, "arm64") == 0 ? "aarch64" : u.machine);
+		return bl_xstrdup("x86_64");
+	return bl_xstrdup(strcmp(u.machine, "arm64") == 0 ? "aarch64" : u.machine);
 }
 
-/* The agent for @system, NULL: this machine's, as a store path. */
+int bl_cmd_local_check(const struct bl_node *node, struct bl_err *err)
+{
+	struct utsname u;
+	bl_autofree char *own = bl_cmd_own_machine();
+	bl_autofree char *system = bl_xprintf("%s-linux", own);
+	if (!node->plan.local)
+		return 0;
+	if (uname(&u) == 0 && strcmp(u.sysname, "Linux") != 0)
+		return bl_err_set(err, BL_E_USAGE,
+				  "this machine runs %s and no NixOS: name the host by "
+				  "--target-host",
+				  u.sysname);
+	/* a 64-bit machine may run a 32-bit system, but none of another family */
+	if (node->system && strcmp(node->system, system) != 0 &&
+	    !(strcmp(own, "x86_64") == 0 && strcmp(node->system, "i686-linux") == 0) &&
+	    !(strcmp(own, "aarch64") == 0 && bl_starts_with(node->system, "armv")))
+		return bl_err_set(
+			err, BL_E_USAGE,
+			"the configuration is for %s, and this machine is %s: name the "
+			"host by --target-host",
+			node->system, system);
+	return 0;
+}
+
+/* The agent for @system as a store path. */
 static int find_agent(const char *system, char **out_path, struct bl_err *err)
 {
-	bl_autofree char *own = own_system();
-	bl_autofree char *from = bl_xprintf("%s/agent/%s/bin/belay-agent", bl_cmd_datadir(),
-					    system ? system : own);
+	bl_autofree char *from = bl_agent_file(system);
 	bl_autofree char *text = NULL;
 	size_t len = 0;
 	bl_autofd int in = open(from, O_RDONLY | O_CLOEXEC);
-	if (in < 0)
-		return bl_err_set(err, BL_E_USAGE,
-				  "no agent at %s: install belay's agent for this kind of host",
-				  from);
+	if (in < 0) {
+		bl_autofree char *what = NULL;
+		bl_autofree char *remedy = NULL;
+		bl_agent_missing(system, &what, &remedy);
+		return bl_err_set(err, BL_E_USAGE, "%s: %s", what, remedy);
+	}
 	if (bl_read_all(in, AGENT_MAX, &text, &len, err) < 0)
 		return bl_err_wrap(err, "%s", from);
 	/* the same content has the same path: Nix need not be started to be told so */
@@ -341,6 +360,48 @@ void bl_cmd_addresses(struct bl_fleet *fleet, const struct bl_selection *sel)
 		bl_address_choose(&fleet->nodes[sel->nodes[i] - fleet->nodes]);
 }
 
+/* Of each kind that there is, in a row. */
+static int find_agents(char **out, struct bl_err *err)
+{
+	BL_AUTO(bl_buf) words = { 0 };
+	bl_autofree char *dir = bl_xprintf("%s/agent", bl_datadir());
+	DIR *d = opendir(dir);
+	int rc = 0;
+	for (const struct dirent *e; d && rc == 0 && (e = readdir(d));) {
+		const char *dash = strchr(e->d_name, '-');
+		bl_autofree char *file = bl_agent_file(e->d_name);
+		bl_autofree char *path = NULL;
+		if (!dash || strcmp(dash, "-linux") != 0 || access(file, R_OK) < 0)
+			continue;
+		rc = find_agent(e->d_name, &path, err);
+		if (rc == 0)
+			bl_buf_printf(&words, "%s%.*s=%s", words.len ? " " : "",
+				      (int)(dash - e->d_name), e->d_name, path);
+	}
+	if (d)
+		closedir(d);
+	if (rc == 0 && words.len == 0)
+		rc = bl_err_set(
+			err, BL_E_USAGE,
+			"no agent in %s: install belay's agents for the kinds of hosts that "
+			"it is to reach",
+			dir);
+	if (rc == 0)
+		*out = bl_buf_steal(&words);
+	return rc;
+}
+
+static int agent_of(const struct bl_node *node, char **out, struct bl_err *err)
+{
+	if (node->system)
+		return find_agent(node->system, out, err);
+	if (!node->plan.local)
+		return find_agents(out, err);
+	bl_autofree char *machine = bl_cmd_own_machine();
+	bl_autofree char *system = bl_xprintf("%s-linux", machine);
+	return find_agent(system, out, err);
+}
+
 int bl_cmd_agents(struct bl_fleet *fleet, const struct bl_selection *sel, struct bl_err *err)
 {
 	for (size_t i = 0; i < sel->n; i++) {
@@ -351,7 +412,7 @@ int bl_cmd_agents(struct bl_fleet *fleet, const struct bl_selection *sel, struct
 				same = sel->nodes[k];
 		if (same)
 			bl_replace_str(&node->agent, same->agent);
-		else if (find_agent(node->system, &node->agent, err) < 0)
+		else if (agent_of(node, &node->agent, err) < 0)
 			return bl_err_wrap(err, "node %s", node->name);
 	}
 	return 0;

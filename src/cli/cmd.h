@@ -155,8 +155,6 @@ extern const struct bl_command *const bl_commands[];
 /* Prints "belay: MESSAGE" on stderr; gives the exit code that fits. */
 int bl_cmd_fail(const struct bl_err *err);
 
-/* The folder with the Nix library and the agents: $BELAY_DATADIR, or where it was installed. */
-const char *bl_cmd_datadir(void);
 /* What Nix gets when it evaluates @source. */
 void bl_cmd_source_flags(const struct bl_args *args, struct bl_source *source);
 /* Reads the fleet that @args name, or the one in this folder, and selects from it; its nodes
@@ -179,12 +177,18 @@ int bl_cmd_evaluate(const struct bl_args *args, struct bl_source *source,
 void bl_cmd_notes(const struct bl_strv *notes);
 /* Finds out where @sel's nodes, @fleet's, are reached, before any is. */
 void bl_cmd_addresses(struct bl_fleet *fleet, const struct bl_selection *sel);
-/* Gives @sel's nodes, @fleet's, their agents: each that of its system, or of this machine's. */
+/* Gives @sel's nodes, @fleet's, their agents: that of its system, or of each kind that there is
+ * where it is not known (host/agent.h); this machine's where it is the host. */
 int bl_cmd_agents(struct bl_fleet *fleet, const struct bl_selection *sel,
 		  struct bl_err *err) BL_MUST_CHECK;
 int bl_cmd_history(struct bl_history **out, struct bl_err *err) BL_MUST_CHECK;
 /* "alice@laptop", for the people who find an open transaction. */
 char *bl_cmd_owner(void);
+/* What machine this one is, as Nix and `uname -m` on Linux name it: x86_64, aarch64. */
+char *bl_cmd_own_machine(void);
+/* A host that is this machine has to be one that can run its system: anything else is refused
+ * before something of it is started here. */
+int bl_cmd_local_check(const struct bl_node *node, struct bl_err *err) BL_MUST_CHECK;
 /* This machine's name, as the history knows a deployment to the host that it was run on. */
 char *bl_cmd_own_name(void);
 /* "2026-11-22 07:43:57", local time, for people. */

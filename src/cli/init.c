@@ -4,13 +4,13 @@
 #include "cli/folder.h"
 
 #include "base/file.h"
+#include "host/agent.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 static const struct bl_option options[] = {
@@ -146,7 +146,7 @@ static int read_fleet(const struct init *in, const struct bl_nix_file *file, str
 	source.where = flake ? bl_xstrdup(in->folder.dir)
 			     : bl_xprintf("%s/%s", in->folder.dir, file->name);
 	bl_cmd_source_flags(in->args, &source);
-	if (bl_fleet_read(&source, bl_cmd_datadir(), &all, &fleet, err) == 0) {
+	if (bl_fleet_read(&source, bl_datadir(), &all, &fleet, err) == 0) {
 		bl_cmd_notes(&fleet.notes);
 		tell_fleet(in, &source, file, &fleet);
 		return 1;
@@ -190,7 +190,7 @@ static int find_fleet(const struct init *in, struct bl_err *err)
 /* belay's own flake, where belay runs from its source or was installed with it. */
 static char *own_flake(void)
 {
-	bl_autofree char *library = bl_xprintf("%s/nix/..", bl_cmd_datadir());
+	bl_autofree char *library = bl_xprintf("%s/nix/..", bl_datadir());
 	bl_autofree char *dir = bl_realpath(library);
 	bl_autofree char *flake = bl_xprintf("%s/flake.nix", dir ? dir : "");
 	bl_autofree char *git = bl_xprintf("%s/.git", dir ? dir : "");
@@ -203,12 +203,12 @@ static char *own_flake(void)
 static void put_text(const struct bl_sketch *sketch, bool as_flake, const char *belay,
 		     struct bl_buf *b)
 {
-	struct utsname u;
 	if (!as_flake) {
 		bl_sketch_fleet(sketch, b);
 		return;
 	}
-	bl_autofree char *system = bl_xprintf("%s-linux", uname(&u) < 0 ? "x86_64" : u.machine);
+	bl_autofree char *own = bl_cmd_own_machine();
+	bl_autofree char *system = bl_xprintf("%s-linux", own);
 	bl_sketch_flake(sketch, belay ? belay : "path:/path/of/belay", system, b);
 }
 

@@ -375,7 +375,7 @@ static int ask_password(const struct rebuild *r, struct bl_err *err)
 
 static int settle_local(struct rebuild *r, struct bl_err *err)
 {
-	if (ask_password(r, err) < 0)
+	if (bl_cmd_local_check(r->node, err) < 0 || ask_password(r, err) < 0)
 		return -1;
 	if (r->node->plan.local)
 		return choose_confirmation(r, err);
@@ -474,6 +474,8 @@ static int run_dry_activate(const struct bl_args *args)
 	bl_autofree char *text = NULL;
 	int status = 0;
 	int rc = build(&r, NULL, &err);
+	if (rc == 0)
+		rc = bl_cmd_local_check(r.node, &err);
 	if (rc == 0)
 		rc = bl_dry_activate(r.node, &status, &text, &err);
 	if (rc == 0)

@@ -3,6 +3,7 @@
 
 #include "base/child.h"
 #include "base/clock.h"
+#include "base/compat.h"
 #include "base/file.h"
 
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,7 +157,7 @@ static void make_environment(const struct script *s, struct bl_strv *env)
 /* The script without a name that others could open. */
 static int script_file(const char *text, int *out_fd, struct bl_err *err)
 {
-	bl_autofd int fd = memfd_create("script", MFD_CLOEXEC);
+	bl_autofd int fd = bl_memory_file();
 	if (fd < 0)
 		return bl_err_sys(err, errno, "make a file in memory");
 	if (bl_write_all(fd, text, strlen(text), err) < 0)
@@ -183,7 +183,7 @@ static int run_script(struct script *s, struct bl_err *err)
 	pid_t pid = 0;
 	if (script_file(s->text, &in, err) < 0)
 		return -1;
-	if (pipe2(out, O_CLOEXEC) < 0)
+	if (bl_pipe(out) < 0)
 		return bl_err_sys(err, errno, "pipe");
 	make_environment(s, &env);
 	int rc = bl_child_spawn(argv, (const char *const *)env.items, in, out[1], out[1], NULL,

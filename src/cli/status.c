@@ -75,8 +75,9 @@ static void print_plain(const struct bl_node *node, const struct bl_answer *a)
 	const struct bl_kv *kv = &a->hello.kv;
 	if (a->what) {
 		bl_autofree char *what = bl_visible(a->what);
-		printf("%s: unreachable: %s\n  next:        %s\n", node->name, what,
-		       a->remedy ? a->remedy : "");
+		bl_autofree char *remedy = bl_visible(a->remedy ? a->remedy : "");
+		printf("%s: %s: %s\n  next:        %s\n", node->name,
+		       a->reached ? "reachable" : "unreachable", what, remedy);
 		return;
 	}
 	if (a->no_agent) {
@@ -132,7 +133,7 @@ static int run_status(const struct bl_args *args)
 			print_json(sel.nodes[i], &answers[i]);
 		else
 			print_plain(sel.nodes[i], &answers[i]);
-		if (!answers[i].reached)
+		if (answers[i].what)
 			code = code == BL_EXIT_OK ? BL_EXIT_FAILED : code;
 		if (strcmp(bl_kv_str(&answers[i].hello.kv, "state"), "STUCK") == 0)
 			code = BL_EXIT_STUCK;

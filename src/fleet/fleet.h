@@ -33,7 +33,7 @@ struct bl_node {
 	struct bl_strv elevate;     /* how another user than root becomes root: "sudo" "-n" */
 	char *sudo_password;        /* what sudo asks for there; NULL: nothing is asked */
 	bool substitute_on_target;
-	char *agent;          /* the store path of the agent for it; NULL until it is needed */
+	char *agent;          /* the agent for it, see host/agent.h; NULL until it is needed */
 	bool build_on_target; /* its system is built on the host itself */
 	bool built_there;     /* it was: the host has out_path, and this machine need not */
 	struct bl_strv addresses; /* where it may be reached, besides what its name says */

@@ -5,20 +5,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* $a is the agent: $2, or the one in it for this machine (host/agent.h), "" without one. */
+#define CHOOSE                                                                                 \
+	"a=$2; case $a in *=*) a=; m=$(PATH=\"$PATH:/run/current-system/sw/bin\"; uname -m); " \
+	"for w in $2; do [ \"${w%%=*}\" != \"$m\" ] || a=${w#*=}; done;; esac; "
+
 /* $1 SSH_CONNECTION, $2 agent, $3 new system. The root "agent" is set by an agent that ran, so
  * a path it names is whole. Everything comes from PATH, as NixOS gives it, or the running
  * system. */
-const char bl_ssh_boot_script[] =
+const char bl_ssh_boot_script[] = CHOOSE
 	"export BELAY_SSH=\"$1\" PATH=\"$PATH:/run/current-system/sw/bin\"; r=/nix/var/nix/gcroots/belay; "
-	"if [ \"$(readlink $r/agent)\" = \"$2\" ] && [ -x \"$2/bin/belay-agent\" ]; "
-	"then exec \"$2/bin/belay-agent\" serve \"$3\"; fi; "
+	"if [ \"$(readlink $r/agent)\" = \"$a\" ] && [ -x \"$a/bin/belay-agent\" ]; "
+	"then exec \"$a/bin/belay-agent\" serve \"$3\"; fi; "
 	"[ -e /run/current-system ] || { echo belay-not-nixos; exit 1; }; "
-	"[ -z \"$3\" ] || { mkdir -p $r && ln -sfn \"$2\" $r/next-agent && ln -sfn \"$3\" $r/next; } || exit 1; "
+	"[ -z \"$a\" ] || [ -z \"$3\" ] || { mkdir -p $r && ln -sfn \"$a\" $r/next-agent && ln -sfn \"$3\" $r/next; } || exit 1; "
 	"echo \"belay-need-agent $(uname -m)\"; read -r x || exit 0; "
-	"nix-store --check-validity \"$2\" || exit 1; "
-	"exec \"$2/bin/belay-agent\" serve \"$3\"";
+	"nix-store --check-validity \"$a\" || exit 1; "
+	"exec \"$a/bin/belay-agent\" serve \"$3\"";
 
-const char bl_ssh_confirm_script[] = "exec \"$2/bin/belay-agent\" confirm \"$3\"";
+const char bl_ssh_confirm_script[] =
+	CHOOSE "[ -n \"$a\" ] || { echo \"belay has no agent for $m\" >&2; exit 1; }; "
+	       "exec \"$a/bin/belay-agent\" confirm \"$3\"";
 
 void bl_ssh_argv(const struct bl_node *node, const char *control, unsigned connect_timeout_s,
 		 const char *command, struct bl_strv *out)

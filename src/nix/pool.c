@@ -3,19 +3,16 @@
 
 #include "base/child.h"
 #include "base/clock.h"
+#include "base/compat.h"
 #include "base/file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <sys/prctl.h>
-#endif
 
 #define OUT_MAX (64L * 1024 * 1024)
 #define ERR_MAX (64L * 1024)
@@ -38,24 +35,10 @@ struct pool {
 	uint64_t largest; /* 0: none has ended */
 };
 
-/* A file without a name: a pipe would have to be read while others are waited for. */
-static int nameless_file(void)
-{
-	const char *dir = getenv("TMPDIR");
-	bl_autofree char *path =
-		bl_xprintf("%s/belay-nix-XXXXXX", dir && *dir == '/' ? dir : "/tmp");
-	int fd = mkostemp(path, O_CLOEXEC);
-	if (fd >= 0)
-		unlink(path);
-	return fd;
-}
-
 /* Who is gone needs no answer any more. */
 static bool end_with_parent(BL_UNUSED void *ctx)
 {
-#ifdef __linux__
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-#endif
+	bl_end_with_parent();
 	return true;
 }
 
@@ -75,8 +58,9 @@ static int start(struct pool *p, const struct bl_strv *argv, size_t task, struct
 		r++;
 	r->task = task;
 	r->start_ns = bl_now_boot_ns();
-	r->out = nameless_file();
-	r->err = nameless_file();
+	/* a pipe would have to be read while others are waited for */
+	r->out = bl_nameless_file();
+	r->err = bl_nameless_file();
 	int rc =
 		r->out < 0 || r->err < 0
 			? bl_err_sys(err, errno, "make a file in the folder for temporary ones")

@@ -9,6 +9,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,46 +43,78 @@ static bool too_late(const struct asking *a)
 }
 
 /*
- * A request of getaddrinfo_a(3), whose end can be waited for with a limit. Where it has to be
- * left behind, its memory stays with the C library's thread.
+ * getaddrinfo(3) in a thread of its own, whose end can be waited for with a limit; glibc's
+ * getaddrinfo_a is the same, and nowhere else. Where it has to be left behind, the thread is
+ * the one that frees it.
  */
 struct lookup {
-	struct gaicb cb;
-	struct addrinfo hints;
+	uv_mutex_t lock;
+	uv_cond_t ended;
+	bool done, left_behind;
+	int rc;
+	struct addrinfo *list;
 	char *name;
 	char port[8];
 };
 
 static void lookup_free(struct lookup *l)
 {
-	if (l->cb.ar_result)
-		freeaddrinfo(l->cb.ar_result);
+	if (l->list)
+		freeaddrinfo(l->list);
+	uv_cond_destroy(&l->ended);
+	uv_mutex_destroy(&l->lock);
 	free(l->name);
 	free(l);
+}
+
+static void *look_up(void *ctx)
+{
+	struct lookup *l = ctx;
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+	struct addrinfo *list = NULL;
+	int rc = getaddrinfo(l->name, l->port, &hints, &list);
+	uv_mutex_lock(&l->lock);
+	l->rc = rc;
+	l->list = rc == 0 ? list : NULL;
+	l->done = true;
+	bool mine = l->left_behind;
+	uv_cond_signal(&l->ended);
+	uv_mutex_unlock(&l->lock);
+	if (mine)
+		lookup_free(l);
+	return NULL;
+}
+
+static struct lookup *lookup_start(const struct bl_check *check)
+{
+	struct lookup *l = bl_xcalloc(1, sizeof(*l));
+	pthread_t thread;
+	l->name = bl_xstrdup(check->what);
+	snprintf(l->port, sizeof(l->port), "%u", check->port);
+	if (uv_mutex_init(&l->lock) < 0 || uv_cond_init(&l->ended) < 0)
+		abort();
+	if (pthread_create(&thread, NULL, look_up, l) == 0) {
+		pthread_detach(thread);
+	} else {
+		l->rc = EAI_AGAIN;
+		l->done = true;
+	}
+	return l;
 }
 
 /* NULL, with the reason told, when the name leads nowhere. */
 static struct lookup *resolve(const struct asking *a)
 {
-	struct lookup *l = bl_xcalloc(1, sizeof(*l));
-	struct gaicb *list[] = { &l->cb };
-	l->name = bl_xstrdup(a->check->what);
-	l->hints.ai_socktype = SOCK_STREAM;
-	snprintf(l->port, sizeof(l->port), "%u", a->check->port);
-	l->cb.ar_name = l->name;
-	l->cb.ar_service = l->port;
-	l->cb.ar_request = &l->hints;
-	int rc = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
-	while (rc == 0 && (rc = gai_error(&l->cb)) == EAI_INPROGRESS) {
-		const struct timespec slice = { .tv_nsec = SLICE_MS * BL_NS_PER_MS };
-		if (is_over(a)) {
-			if (gai_cancel(&l->cb) != EAI_NOTCANCELED)
-				lookup_free(l);
-			too_late(a);
-			return NULL;
-		}
-		(void)gai_suspend((const struct gaicb *const *)list, 1, &slice);
-		rc = 0;
+	struct lookup *l = lookup_start(a->check);
+	uv_mutex_lock(&l->lock);
+	while (!l->done && !is_over(a))
+		(void)uv_cond_timedwait(&l->ended, &l->lock, SLICE_MS * BL_NS_PER_MS);
+	bool left_behind = l->left_behind = !l->done;
+	int rc = l->rc;
+	uv_mutex_unlock(&l->lock);
+	if (left_behind) {
+		too_late(a);
+		return NULL;
 	}
 	if (rc == 0)
 		return l;
@@ -106,7 +139,7 @@ static bool ask_tcp(const struct asking *a)
 	struct lookup *l = resolve(a);
 	if (!l)
 		return false;
-	for (const struct addrinfo *ai = l->cb.ar_result; ai; ai = ai->ai_next)
+	for (const struct addrinfo *ai = l->list; ai; ai = ai->ai_next)
 		bl_dial_add(&dial, ai->ai_addr, ai->ai_addrlen);
 	lookup_free(l);
 	for (;;) {

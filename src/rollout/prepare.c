@@ -2,6 +2,7 @@
 #include "rollout/way.h"
 
 #include "base/clock.h"
+#include "host/agent.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -138,8 +139,9 @@ void bl_way_copy(struct bl_way *h, bool with_agent)
 	}
 	if (!h->d->spec->preflight_only && !h->d->spec->taking_back && !h->node->built_there)
 		paths[n++] = h->node->out_path;
+	bl_autofree char *agent = bl_agent_for(h->node->agent, bl_kv_str(&h->facts, "machine"));
 	if (with_agent)
-		paths[n++] = h->node->agent;
+		paths[n++] = agent;
 	if (n == 0) {
 		bl_way_apply(h, BL_CE_COPIED);
 		return;
@@ -162,7 +164,17 @@ void bl_way_copy(struct bl_way *h, bool with_agent)
 static void on_need_agent(void *ctx, const char *machine)
 {
 	struct bl_way *h = ctx;
+	bl_autofree char *agent = bl_agent_for(h->node->agent, machine);
 	bl_kv_set(&h->facts, "machine", machine);
+	if (!agent) {
+		bl_autofree char *system = bl_xprintf("%.40s-linux", machine);
+		bl_autofree char *what = NULL;
+		bl_autofree char *remedy = NULL;
+		bl_agent_missing(system, &what, &remedy);
+		bl_way_blame(h, BL_OUT_REFUSED, what, remedy);
+		bl_way_apply(h, BL_CE_FAILED);
+		return;
+	}
 	bl_way_apply(h, BL_CE_NEED_AGENT);
 }
 

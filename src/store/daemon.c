@@ -3,6 +3,7 @@
 
 #include "base/child.h"
 #include "base/clock.h"
+#include "base/compat.h"
 #include "store/exchange.h"
 #include "store/path.h"
 #include "store/request.h"
@@ -90,7 +91,7 @@ static int start_program(const struct bl_daemon_spec *spec, struct bl_daemon **o
 	pid_t pid = 0;
 	int rc = 0;
 	for (size_t i = 0; i < BL_COUNT(p) && rc == 0; i += 2)
-		if (pipe2(p + i, O_CLOEXEC) < 0)
+		if (bl_pipe(p + i) < 0)
 			rc = bl_err_sys(err, errno, "pipe for %s", argv[0]);
 	if (rc == 0)
 		rc = bl_child_spawn(argv, spec->env, p[0], p[3], p[5], NULL, NULL, &pid, err);
@@ -113,7 +114,7 @@ static int connect_to(const char *socket_path, int64_t quiet_ms, int *out_fd,
 	if (strlen(socket_path) >= sizeof(to.sun_path))
 		return bl_err_set(err, BL_E_USAGE, "%s: too long for a socket", socket_path);
 	memcpy(to.sun_path, socket_path, strlen(socket_path) + 1);
-	bl_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bl_autofd int fd = bl_stream_socket(AF_UNIX);
 	if (fd < 0)
 		return bl_err_sys(err, errno, "socket");
 	int64_t start = bl_now_boot_ns();

@@ -51,7 +51,7 @@ static int set_up(void **state)
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(in);
 	signal(SIGPIPE, SIG_IGN);
-	server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	server = socket(AF_INET, SOCK_STREAM, 0);
 	if (bind(server, (struct sockaddr *)&in, sizeof(in)) < 0 || listen(server, 8) < 0)
 		return -1;
 	getsockname(server, (struct sockaddr *)&in, &len);

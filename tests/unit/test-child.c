@@ -12,6 +12,7 @@
 
 #include "base/child.h"
 #include "base/clock.h"
+#include "base/compat.h"
 #include "base/str.h"
 
 #define SH(script) ((const char *const[]){ "/bin/sh", "-c", script, NULL })
@@ -332,8 +333,8 @@ static void a_spawned_child_reads_and_writes_what_it_was_given(void **state)
 	struct bl_err err = { 0 };
 	int in[2];
 	int out[2];
-	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
-	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	assert_int_equal(bl_pipe(in), 0);
+	assert_int_equal(bl_pipe(out), 0);
 	pid_t pid = -1;
 	int status = 0;
 	char got[16] = "";

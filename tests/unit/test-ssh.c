@@ -10,6 +10,7 @@
 
 #include "base/child.h"
 #include "base/file.h"
+#include "host/agent.h"
 #include "host/ssh.h"
 
 static char host[] = "root@web1";
@@ -287,6 +288,32 @@ static void without_the_programs_it_needs_it_fails(void **state)
 	assert_string_equal(bl_buf_str(&r.out), "belay-user 1000\n");
 }
 
+static void the_agent_is_that_of_the_machine(void **state)
+{
+	(void)state;
+	static const char one[] = "/nix/store/x-belay-agent";
+	static const char two[] =
+		"aarch64=/nix/store/a-belay-agent x86_64=/nix/store/b-belay-agent";
+	static const struct {
+		const char *agent, *machine, *want;
+	} cases[] = {
+		{ one, "riscv64", one },
+		{ one, "", one },
+		{ two, "aarch64", "/nix/store/a-belay-agent" },
+		{ two, "x86_64", "/nix/store/b-belay-agent" },
+		{ two, "x86", NULL },
+		{ two, "riscv64", NULL },
+		{ two, "", NULL },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++) {
+		bl_autofree char *got = bl_agent_for(cases[i].agent, cases[i].machine);
+		if (cases[i].want)
+			assert_string_equal(got, cases[i].want);
+		else
+			assert_null(got);
+	}
+}
+
 static void our_scripts_are_posix_shell(void **state)
 {
 	(void)state;
@@ -413,6 +440,7 @@ int main(void)
 		cmocka_unit_test(arguments_arrive_as_they_are_whoever_logs_in),
 		cmocka_unit_test(the_scripts_status_and_input_are_those_of_the_command),
 		cmocka_unit_test(without_the_programs_it_needs_it_fails),
+		cmocka_unit_test(the_agent_is_that_of_the_machine),
 		cmocka_unit_test(our_scripts_are_posix_shell),
 		cmocka_unit_test(what_ssh_says_becomes_one_line_and_a_remedy),
 	};

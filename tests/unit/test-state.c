@@ -306,7 +306,7 @@ static void a_boot_is_answered_as_the_table_says(void **state)
 					 bl_recovery_name(boots[i].want[d]));
 		}
 	}
-	assert_int_equal(cells, BL_JR_NJOURNALS * BL_ON_NWHERE * BL_ON_NWHERE);
+	assert_int_equal(cells, (int)BL_JR_NJOURNALS * BL_ON_NWHERE * BL_ON_NWHERE);
 }
 
 static void a_restart_is_answered_as_the_table_says(void **state)

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <jansson.h>
-#include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +11,14 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifdef __APPLE__
+#include <util.h>
+#else
+#include <pty.h>
+#endif
 
 #include "base/clock.h"
+#include "base/compat.h"
 #include "base/file.h"
 #include "ui/terminal.h"
 #include "ui/ui.h"
@@ -306,7 +311,7 @@ static void a_slow_reader_of_a_non_blocking_pipe_gets_everything(void **state)
 {
 	(void)state;
 	int fds[2];
-	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	assert_int_equal(bl_pipe(fds), 0);
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
