@@ -151,10 +151,10 @@ let
   };
 
   # Where it was written, which the module system knows only of modules in files of their own.
-  positionOf = set:
+  writtenIn = set:
     let pos = if set == { } then null else unsafeGetAttrPos (head (attrNames set)) set;
     in if pos == null || substring 0 1 (toString pos.file) != "/" then null else toString pos.file;
-  file = if isAttrs fleet then positionOf fleet else if isFunction fleet then positionOf (functionArgs fleet) else null;
+  file = if isAttrs fleet then writtenIn fleet else if isFunction fleet then writtenIn (functionArgs fleet) else null;
 
   evaluated = lib.evalModules {
     modules = [ fleetModule ./ssh-access.nix (if file == null then fleet else located { inherit file; value = fleet; }) ];
