@@ -8,7 +8,8 @@
 { lib, libOf, nixpkgs, system }: fleet:
 let
   inherit (builtins)
-    attrNames concatStringsSep elem foldl' isAttrs isPath isString listToAttrs mapAttrs removeAttrs toJSON;
+    attrNames concatStringsSep elem foldl' functionArgs head isAttrs isFunction isPath isString listToAttrs mapAttrs
+    removeAttrs substring toJSON unsafeGetAttrPos;
   inherit (lib) mkOption types;
 
   known = (import ./fleet.nix { nodes = { }; }).options;
@@ -110,8 +111,10 @@ let
             wanted = option:
               # Where there is no configuration that they are part of, it is fleet.nix's to say so.
               if option == "closurePaths" then config.closurePaths != [ ] && options.toplevel.highestPrio != 1000
+              # Not isDefined, which looks at the values: that is the whole system, with its assertions.
+              else if option == "toplevel" then options.toplevel.highestPrio < 9999
               else if known.defaults ? ${option}
-                || elem option (known.merged ++ [ "host" "substituteOnTarget" "toplevel" ])
+                || elem option (known.merged ++ [ "host" "substituteOnTarget" ])
               then options.${option}.isDefined
               else !(options ? ${option});
           in
@@ -147,7 +150,15 @@ let
     };
   };
 
-  evaluated = lib.evalModules { modules = [ fleetModule ./ssh-access.nix fleet ]; };
+  # Where it was written, which the module system knows only of modules in files of their own.
+  writtenIn = set:
+    let pos = if set == { } then null else unsafeGetAttrPos (head (attrNames set)) set;
+    in if pos == null || substring 0 1 (toString pos.file) != "/" then null else toString pos.file;
+  file = if isAttrs fleet then writtenIn fleet else if isFunction fleet then writtenIn (functionArgs fleet) else null;
+
+  evaluated = lib.evalModules {
+    modules = [ fleetModule ./ssh-access.nix (if file == null then fleet else located { inherit file; value = fleet; }) ];
+  };
   inherit (evaluated) config;
   inherit (config) deployHost;
 in

@@ -44,7 +44,8 @@ let
       if isAttrs value.belayFleet && value.belayFleet.belayFleet or null == 1 then value.belayFleet
       else fail "was made by another version of the belay library, whose fleets this belay does not read"
 
-    else if isDerivation value && value ? config.nodes && value ? config.deployScript then
+    # A derivation where nixus has a nixpkgs of its own age; a newer one's evalModules puts its own `type` over that.
+    else if value ? config.nodes && value ? config.deployScript then
       by "nixus" (fail "was made by nixus, whose fleets are read from a file alone; ${wanted}") value
     else if isDerivation value then fail "is a derivation, not a fleet; ${wanted}"
     else if value ? outputs && isFunction value.outputs then

@@ -223,20 +223,54 @@ char *bl_query_names(const char *key, const struct bl_strv *names)
 
 /* ---- the answer */
 
-/* Warnings and traces, each once: the same ones come from every evaluation. */
-static void pass_on(struct bl_source *source, const char *text)
+static bool begins_with_any(const char *line, const char *const *words)
 {
+	while (*words && !bl_starts_with(line, *words))
+		words++;
+	return *words;
+}
+
+static void pass_on_one(struct bl_source *source, const char *text)
+{
+	if (bl_strv_has(&source->told, text))
+		return;
 	BL_AUTO(bl_strv) lines = { 0 };
 	bl_strv_split(&lines, text, '\n');
 	for (size_t i = 0; i < lines.n; i++) {
-		const char *line = lines.items[i];
-		if ((!bl_starts_with(line, "trace: ") && !bl_starts_with(line, "warning: ") &&
-		     !bl_starts_with(line, "evaluation warning: ")) ||
-		    bl_strv_has(&source->told, line))
-			continue;
-		bl_autofree char *visible = bl_visible(line);
+		bl_autofree char *visible = bl_visible(lines.items[i]);
 		fprintf(stderr, "%s\n", visible);
-		bl_strv_add(&source->told, line);
+	}
+	bl_strv_add(&source->told, text);
+}
+
+/*
+ * Warnings and traces, each once: the same ones come from every evaluation. Nix does not mark
+ * where one of several lines ends, so that is where something else begins.
+ */
+static void pass_on(struct bl_source *source, const char *text)
+{
+	static const char *const first[] = { "trace: ", "warning: ", "evaluation warning: ",
+					     NULL };
+	static const char *const other[] = { "error:",     "(use ",       "building ",
+					     "copying ",   "fetching ",   "downloading ",
+					     "querying ",  "these ",      "this ",
+					     "unpacking ", "evaluating ", NULL };
+	BL_AUTO(bl_strv) lines = { 0 };
+	BL_AUTO(bl_buf) one = { 0 };
+	bl_strv_split(&lines, text, '\n');
+	for (size_t i = 0; i <= lines.n; i++) {
+		const char *line = i < lines.n ? lines.items[i] : "error:";
+		bool begins = begins_with_any(line, first);
+		if (one.len > 0 && (begins || begins_with_any(line, other))) {
+			size_t len = one.len;
+			while (len > 0 && one.data[len - 1] == '\n')
+				len--;
+			bl_autofree char *message = bl_xstrndup(one.data, len);
+			pass_on_one(source, message);
+			bl_buf_clear(&one);
+		}
+		if (begins || one.len > 0)
+			bl_buf_printf(&one, "%s%s", begins ? "" : "\n", line);
 	}
 }
 

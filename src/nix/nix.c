@@ -48,7 +48,10 @@ char *bl_nix_complaint(const char *stderr_text)
 		return bl_xstrndup(at, strcspn(at, "\n"));
 	}
 	at = last_of(stderr_text, "error: ");
-	at = at ? at + strlen("error: ") : stderr_text;
+	/* without a blank where the message begins with a line end, as that of failed
+	 * assertions */
+	const char *bare = last_of(at ? at : stderr_text, "error:\n");
+	at = bare ? bare + strlen("error:") : at ? at + strlen("error: ") : stderr_text;
 	/* several lines with an excerpt of the file: in one line it still names file and place
 	 */
 	return bl_nix_one_line(at);

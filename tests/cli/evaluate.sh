@@ -141,6 +141,9 @@ log_nix
 echo "{ nodes.web1 = builtins.trace \"hello from web1\" { toplevel = builtins.trace \"hello again\" \"$system\"; }; }" > trace.nix
 try deploy -f trace.nix
 is "a trace is told once" "$(grep -c '^trace: hello from web1$' "$tmp/err"),$(grep -c '^trace: hello again$' "$tmp/err")" 1,1
+echo "{ nodes.web1 = { toplevel = builtins.trace \"evaluation warning: old\nand long\" \"$system\"; }; }" > long.nix
+try deploy -f long.nix
+is "a warning of two lines is told to its end" "$(grep -A1 -x 'trace: evaluation warning: old' "$tmp/err")" "$(printf '%s\n' 'trace: evaluation warning: old' 'and long')"
 printf '{ nodes.web1.toplevel = let f = x: x.nope; in\n  f { }; }\n' > deep.nix
 try deploy -f deep.nix
 refused "an error in one line" "attribute 'nope' missing" "deep.nix:1"

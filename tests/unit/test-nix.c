@@ -84,6 +84,19 @@ static void nixs_last_error_becomes_one_line(void **state)
 		"             |   ^\n",
 		"syntax error, unexpected end of file, expecting '}' at «string»:1:3: 1| "
 		"{ | ^");
+	/* a message that begins with a line end, before the trace and behind it */
+	assert_complaint("error:\n"
+			 "       Failed assertions:\n"
+			 "       - no disk\n"
+			 "       - no key\n",
+			 "Failed assertions: - no disk - no key");
+	assert_complaint("error:\n"
+			 "       … in error: of old\n"
+			 "\n"
+			 "       error:\n"
+			 "       Failed assertions:\n"
+			 "       - no disk\n",
+			 "Failed assertions: - no disk");
 	assert_complaint("evaluating file '/x'\nwarning: foo\n"
 			 "error: cached failure of attribute 'belay'\n",
 			 "cached failure of attribute 'belay'");

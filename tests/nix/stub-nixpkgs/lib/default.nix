@@ -133,7 +133,8 @@ let
         let v = d.value; in
         if v._type or null == "merge" then concatMap (value: discharge (d // { inherit value; })) v.contents
         else if v._type or null == "if" then (if v.condition then discharge (d // { value = v.content; }) else [ ])
-        else if v._type or null == "override" then map (x: x // { inherit (v) priority; }) (discharge (d // { value = v.content; }))
+        # Without a look at what is in it, so that isDefined is the first to evaluate it.
+        else if v._type or null == "override" then [ (d // { inherit (v) priority; value = v.content; }) ]
         else [ ({ priority = 100; } // d) ];
       given = concatMap discharge defs ++ lib.optional (option ? default) { file = "default"; priority = 1500; value = option.default; };
       highestPrio = foldl' (p: d: if d.priority < p then d.priority else p) 9999 given;
@@ -142,7 +143,8 @@ let
     {
       _type = "option";
       inherit highestPrio;
-      isDefined = given != [ ];
+      # As the real one, which looks for an order in each value.
+      isDefined = builtins.all (d: builtins.seq d.value true) given && given != [ ];
       value =
         if given == [ ] then throw "The option `${show loc}' was accessed but has no value defined. Try setting the option."
         else (option.type or lib.types.anything).merge loc winners;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # As nixpkgs' nixos/lib/eval-config.nix: a NixOS of any options, whose toplevel's derivation tells what it was made of.
+# `assertion` is one that fails.
 { system ? null, lib ? import ../../lib, specialArgs ? { }, modules }:
 let
   nixos = { config, ... }: {
@@ -14,7 +15,7 @@ let
     options.system.build = lib.mkOption { type = lib.types.attrsOf lib.types.anything; };
     options.system.extraDependencies = lib.mkOption { type = lib.types.listOf lib.types.anything; default = [ ]; };
     options.system.stateVersion = lib.mkOption { type = lib.types.str; default = "24.05"; };
-    config.system.build.toplevel = derivation {
+    config.system.build.toplevel = if config ? assertion then throw "\nFailed assertions:\n- ${config.assertion}" else derivation {
       name = "nixos-system-${config.networking.hostName}";
       inherit (config.nixpkgs) system;
       builder = "/bin/sh";
