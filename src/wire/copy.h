@@ -10,8 +10,11 @@
  *                               order in which they are added
  *             PIECE, DATA..., PIECE, ..., COPY_END
  *   agent     OK                all of it is valid; behind HAVE and VALID too, if it was before
- *             FAILED...         or what of it has to come again: PIECE, DATA..., COPY_END
+ *             LINE, FAILED...   or why the first one failed (stream "copy"), and what has to
+ *                               come again: PIECE, DATA..., COPY_END
  *
+ * REFUSED may come instead of an answer, and while pieces are sent too. Frames of this list and
+ * COPY_END that the deployer sends behind it are thrown away; then the connection is as before.
  * VALID and FAILED are bits, of PATHS and of INFOS; each frame is a whole number of bytes.
  *
  * PATHS, INFOS and PAIRS are blocks: a number, which is how long they are, and one zstd frame.
