@@ -1025,8 +1025,12 @@ static void a_daemon_that_dies_is_told_of(void **state)
 	(void)state;
 	need_nix();
 	/* the connection is as long as that */
-	static const char *const dying[] = { "/bin/sh", "-c",
-					     "head -c 300000 | nix-daemon --stdio", NULL };
+	static const char *const dying[] = {
+		"/bin/sh", "-c",
+		"dd bs=4096 count=300000 iflag=count_bytes status=none | "
+		"nix-daemon --stdio",
+		NULL
+	};
 	struct systems y __attribute__((cleanup(systems_autop))) = { 0 };
 	struct sender s __attribute__((cleanup(sender_autop)));
 	make_systems(&y, "dying", 3 * BIG, 17);
