@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define QUIET_MS  (10 * 60 * 1000) /* a garbage collection, or a large path's registration */
-#define INFOS_MAX (256UL << 20)    /* bytes of all blocks */
+#define QUIET_MS  600000        /* a garbage collection, or a large path's registration */
+#define INFOS_MAX (256UL << 20) /* bytes of all blocks */
 
 static const char no_match[] = "use the same version of belay on both ends";
 static const char no_daemon[] = "look at Nix on the host: `systemctl status nix-daemon`";

@@ -5,9 +5,10 @@
  */
 #include "store.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "agent/receive.h"
@@ -38,6 +39,7 @@ struct sender {
 struct host {
 	const char *system;
 	const char *const *program;
+	const char *socket;
 	uint64_t memory;
 };
 
@@ -47,7 +49,7 @@ static void serve(const struct host *h)
 	bl_autofree char *root = bl_xprintf("%s/root", folder);
 	struct bl_receive_spec spec = { .system = h->system,
 					.root = root,
-					.socket = "",
+					.socket = h->socket ? h->socket : "",
 					.program = h->program,
 					.env = (const char *const *)env.items,
 					.memory_bytes = h->memory ? h->memory : 64 << 20 };
@@ -1081,6 +1083,110 @@ static void without_a_daemon_or_its_trust_nothing_is_sent(void **state)
 	free_things(things, 3);
 }
 
+/* ---- a daemon that is played, since a disk is not filled that easily */
+
+static uint64_t get_u64(FILE *f)
+{
+	uint8_t b[8] = { 0 };
+	uint64_t v = 0;
+	if (fread(b, 1, sizeof(b), f) < sizeof(b))
+		_exit(0);
+	for (size_t i = sizeof(b); i-- > 0;)
+		v = v << 8 | b[i];
+	return v;
+}
+
+static void skip_text(FILE *f)
+{
+	for (uint64_t n = (get_u64(f) + 7) / 8; n > 0; n--)
+		(void)get_u64(f);
+}
+
+static void put_u64(struct bl_buf *b, uint64_t v)
+{
+	for (size_t i = 0; i < 8; i++)
+		bl_buf_putc(b, (char)(uint8_t)(v >> 8 * i));
+}
+
+enum { LAST = 0x616c7473, ERROR = 0x63787470 };
+
+static void answer(int fd, struct bl_buf *b)
+{
+	(void)!bl_write_all(fd, b->data, b->len, NULL);
+	bl_buf_clear(b);
+}
+
+static void say_hello(int fd, struct bl_buf *b)
+{
+	put_u64(b, 0x6478696f);
+	put_u64(b, 0x123);
+	put_text(b, "2.15.0", 6);
+	put_u64(b, 1);
+	put_u64(b, LAST);
+	answer(fd, b);
+}
+
+/* Nothing is valid, and there is no room for anything. */
+static void play_full(int fd)
+{
+	static const char words[] =
+		"error: writing to file '/nix/store/x': No space left on device";
+	struct bl_buf b = { 0 };
+	FILE *f = fdopen(fd, "r");
+	for (size_t i = 0; i < 4; i++)
+		(void)get_u64(f);
+	say_hello(fd, &b);
+	for (uint64_t op = get_u64(f); op != 39; op = get_u64(f)) {
+		uint64_t n = op == 31 ? get_u64(f) : 1;
+		for (; n > 0; n--)
+			skip_text(f);
+		if (op == 31)
+			(void)get_u64(f);
+		put_u64(&b, LAST);
+		put_u64(&b, op == 31 ? 0 : 1);
+		answer(fd, &b);
+	}
+	put_u64(&b, ERROR);
+	put_text(&b, "Error", 5);
+	put_u64(&b, 0);
+	put_text(&b, "Error", 5);
+	put_text(&b, words, sizeof(words) - 1);
+	put_u64(&b, 0);
+	put_u64(&b, 0);
+	answer(fd, &b);
+	for (;;)
+		(void)get_u64(f);
+}
+
+static void a_full_disk_is_refused_at_once(void **state)
+{
+	(void)state;
+	struct thing things[1];
+	struct sender s __attribute__((cleanup(sender_autop)));
+	bl_autofree char *at = bl_xprintf("%s/full", folder);
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	assert_true(strlen(at) < sizeof(to.sun_path));
+	memcpy(to.sun_path, at, strlen(at) + 1);
+	bl_autofd int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0)
+		play_full(accept(fd, NULL, NULL));
+	make_chain(things, 1, "full");
+	struct host h = { .socket = at };
+	start(&s, &h);
+	begin_copy(&s, things, 1);
+	put_whole(&s, things, 0, BL_DELTA_RAW);
+	put_end(&s);
+	flush(&s);
+	expect_refused(&s, "-full-0: error: writing to file '/nix/store/x': No space left",
+		       "nix-collect-garbage");
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	free_things(things, 1);
+}
+
 static void a_system_that_is_not_valid_is_no_base(void **state)
 {
 	(void)state;
@@ -1113,6 +1219,7 @@ int main(void)
 		cmocka_unit_test(a_deployer_that_goes_is_the_end_at_any_point),
 		cmocka_unit_test(a_daemon_that_dies_is_told_of),
 		cmocka_unit_test(without_a_daemon_or_its_trust_nothing_is_sent),
+		cmocka_unit_test(a_full_disk_is_refused_at_once),
 		cmocka_unit_test(a_system_that_is_not_valid_is_no_base),
 	};
 	return cmocka_run_group_tests_name("nix-receive", tests, make_store, remove_store);
