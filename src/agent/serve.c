@@ -6,6 +6,7 @@
 #include "agent/keeper.h"
 #include "agent/point.h"
 #include "agent/preflight.h"
+#include "agent/receive.h"
 #include "agent/start.h"
 #include "agent/system.h"
 #include "agent/talk.h"
@@ -182,6 +183,26 @@ static int do_abort(uint64_t epoch, const struct bl_kv *kv)
 	return bl_talk_reply(BL_MSG_OK, NULL);
 }
 
+#define CURRENT "/run/current-system"
+
+static int do_copy(struct serve *s, const struct bl_kv *kv)
+{
+	/* what has no such link is no NixOS, and can be copied to all the same */
+	bl_autofree char *system = bl_realpath(CURRENT);
+	bl_autofree char *program = bl_tool_path(CURRENT, "nix-daemon");
+	const char *const argv[] = { program, "--stdio", NULL };
+	struct bl_tool_env env;
+	bl_tool_env_init(&env, CURRENT, NULL);
+	struct bl_receive_spec spec = { .system = system,
+					.root = "",
+					.program = argv,
+					.env = env.vars,
+					.memory_bytes = BL_DELTA_BOUND };
+	int rc = bl_receive(&spec, kv, &s->in);
+	bl_tool_env_free(&env);
+	return rc;
+}
+
 static int handle(struct serve *s, const struct bl_msg *m)
 {
 	uint64_t epoch = bl_kv_u64_or(&m->kv, "epoch", 0);
@@ -196,6 +217,8 @@ static int handle(struct serve *s, const struct bl_msg *m)
 		return do_abort(epoch, &m->kv);
 	case BL_MSG_LOG:
 		return bl_follow_log(epoch);
+	case BL_MSG_COPY:
+		return do_copy(s, &m->kv);
 	case BL_MSG_HELLO:
 	case BL_MSG_CHALLENGE:
 	case BL_MSG_PROOF:
@@ -204,7 +227,6 @@ static int handle(struct serve *s, const struct bl_msg *m)
 	case BL_MSG_STATE:
 	case BL_MSG_LINE:
 	case BL_MSG_ITEM:
-	case BL_MSG_COPY:
 	case BL_MSG_COPY_END:
 	case BL_MSG_HAVE:
 		break;

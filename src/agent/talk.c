@@ -23,6 +23,40 @@ int bl_talk_refuse(const char *reason, const char *remedy)
 	return bl_talk_reply(BL_MSG_REFUSED, &kv);
 }
 
+int bl_talk_frame(uint16_t type, const void *payload, size_t len)
+{
+	BL_AUTO(bl_buf) out = { 0 };
+	bl_frame_put(&out, type, payload, len);
+	return bl_write_all(STDOUT_FILENO, out.data, out.len, NULL);
+}
+
+static int gone(struct bl_err *err)
+{
+	return bl_err_set(err, BL_E_UNREACHABLE, "the other end has gone");
+}
+
+int bl_frame_read(int fd, struct bl_buf *in, size_t *used, struct bl_frame *out,
+		  struct bl_err *err)
+{
+	for (;;) {
+		int rc = bl_frame_take(bl_buf_str(in) + *used, in->len - *used, out, err);
+		if (rc != 0) {
+			*used += rc > 0 ? out->used : 0;
+			return rc < 0 ? -1 : 0;
+		}
+		/* less than a frame is moved, once for each that did not come as a whole */
+		bl_buf_drop(in, *used);
+		*used = 0;
+		char chunk[65536];
+		ssize_t n = read(fd, chunk, sizeof(chunk));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return gone(err);
+		bl_buf_append(in, chunk, (size_t)n);
+	}
+}
+
 int bl_msg_read(int fd, struct bl_buf *in, int timeout_ms, struct bl_msg *out,
 		struct bl_err *err)
 {
@@ -46,7 +80,7 @@ int bl_msg_read(int fd, struct bl_buf *in, int timeout_ms, struct bl_msg *out,
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return bl_err_set(err, BL_E_UNREACHABLE, "the other end has gone");
+			return gone(err);
 		bl_buf_append(in, chunk, (size_t)n);
 	}
 }

@@ -3,16 +3,27 @@
  * The frames that a closure is sent in, besides the messages COPY, HAVE and COPY_END
  * (wire/msg.h):
  *
- *   deployer  COPY, PATHS...       the closure's paths, sorted; their places are their numbers
- *   agent     HAVE, VALID...       what it has already, and the system whose paths it can be
- * told by deployer  INFOS..., PAIRS...   what Nix is to know of the others, in the order of
- * adding PIECE, DATA..., PIECE, ... COPY_END agent     OK                   all of it is valid;
- * behind HAVE and VALID too, if it was before FAILED...            or what of it has to come
- * again: PIECE, DATA, ..., COPY_END
+ *   deployer  COPY, PATHS...    the closure's paths, sorted; their places are their numbers
+ *   agent     HAVE, VALID...    what is there already, and the system that the host runs,
+ *                               whose paths the new ones can be told by
+ *   deployer  INFOS..., PAIRS...   what Nix is to know of those that are missing, in the
+ *                               order in which they are added
+ *             PIECE, DATA..., PIECE, ..., COPY_END
+ *   agent     OK                all of it is valid; behind HAVE and VALID too, if it was before
+ *             LINE, FAILED...   or why the first one failed (stream "copy"), and what has to
+ *                               come again: PIECE, DATA..., COPY_END
+ *
+ * REFUSED may come instead of an answer, and while pieces are sent too. Frames of this list and
+ * COPY_END that the deployer sends behind it are thrown away; then the connection is as before.
+ * VALID and FAILED are bits, of PATHS and of INFOS; each frame is a whole number of bytes.
  *
  * PATHS, INFOS and PAIRS are blocks: a number, which is how long they are, and one zstd frame.
- * Numbers are little-endian, seven bits a byte, and all but the last byte have the highest bit.
- * Everything here that takes bytes gives BL_E_INPUT for what is no such thing.
+ * PATHS is the paths without the store's folder, each with a newline behind it; INFOS and PAIRS
+ * are as bl_copy_put_info() and bl_copy_put_pairs() write them.
+ * Numbers are little-endian, seven bits a byte, and all but the last byte have the highest bit;
+ * none is longer than it need be. A text is a number, which is how long it is, and its bytes.
+ * Everything here that takes bytes gives BL_E_INPUT for what is no such thing. What is said to
+ * be a path has to be one where it is put.
  */
 #ifndef BELAY_WIRE_COPY_H
 #define BELAY_WIRE_COPY_H
@@ -70,12 +81,14 @@ struct bl_copy_pair {
 	uint32_t old, new; /* places in the sorted closures */
 };
 
-/* By name, and by hash where that is equal: paths of two builds are at about the same places.
+/*
+ * By what stands behind the hash, and by the hash where that is equal, as bytes: paths of two
+ * builds are at about the same places.
  */
 void bl_copy_sort(struct bl_strv *paths);
 /* Whether @paths are sorted so, each once. */
 bool bl_copy_sorted(const struct bl_strv *paths);
-/* Of sorted paths: whether both ends speak of the same closure. */
+/* SHA-256 of sorted paths as in PATHS: whether both ends speak of the same closure. */
 void bl_copy_digest(const struct bl_strv *paths, uint8_t out[BL_SHA256_LEN]);
 
 void bl_copy_put_number(struct bl_buf *out, uint64_t n);
@@ -86,7 +99,10 @@ int bl_copy_take_number(const char **data, size_t *len, uint64_t max, uint64_t *
 /* As they stand in a block, one behind the other. */
 void bl_copy_put_path(struct bl_buf *out, const char *path);
 void bl_copy_put_info(struct bl_buf *out, const struct bl_copy_info *info);
-/* All of a block; appended to @paths, of which there are never more than BL_COPY_PATHS_MAX. */
+/*
+ * All of a block; appended to @paths, of which there are never more than BL_COPY_PATHS_MAX and
+ * which stay sorted, each once. After a failure some of them are there.
+ */
 int bl_copy_take_paths(const char *data, size_t len, struct bl_strv *paths,
 		       struct bl_err *err) BL_MUST_CHECK;
 /* The next one; @n_paths is how many numbers of paths there are. The caller frees @out. */
@@ -96,7 +112,9 @@ void bl_copy_info_free(struct bl_copy_info *info);
 
 /* A block of @n pairs, each number as how far it is from the one before. */
 void bl_copy_put_pairs(struct bl_buf *out, const struct bl_copy_pair *pairs, size_t n);
-/* All of a block: @n_old and @n_new are the numbers that there are. Appended to the caller's.
+/*
+ * All of a block: @n_old and @n_new are the numbers that there are. Appended to the caller's,
+ * of which there are never more than @n_old; after a failure they are as they were.
  */
 int bl_copy_take_pairs(const char *data, size_t len, size_t n_old, size_t n_new,
 		       struct bl_copy_pair **pairs, size_t *n,
