@@ -352,7 +352,67 @@ static bool has_base(unsigned kind)
 	return kind >= 2;
 }
 
-void bl_copy_put_piece(struct bl_buf *out, const struct bl_copy_piece *p)
+uint32_t *bl_copy_guesses(const struct bl_copy_pair *pairs, size_t n_pairs,
+			  const uint32_t *paths, size_t n, size_t n_paths)
+{
+	bl_autofree uint32_t *olds = bl_xcalloc(n_paths + 1, sizeof(*olds)); /* plus one */
+	uint32_t *guesses = bl_xcalloc(n + 1, sizeof(*guesses));
+	for (size_t i = n_pairs; i > 0; i--)
+		olds[pairs[i - 1].new] = pairs[i - 1].old + 1;
+	for (size_t i = 0; i < n; i++)
+		guesses[i] = olds[paths[i]] ? olds[paths[i]] - 1 : BL_COPY_NO_OLD;
+	return guesses;
+}
+
+static uint32_t guess(const uint32_t *guesses, const struct bl_copy_piece *p, uint32_t i)
+{
+	return guesses ? guesses[p->first + i] : BL_COPY_NO_OLD;
+}
+
+static void put_olds(struct bl_buf *out, const struct bl_copy_piece *p, const uint32_t *guesses)
+{
+	for (uint32_t i = 0, row = 0; i < p->count; i += row + 1) {
+		for (row = 0; i + row < p->count; row++)
+			if (p->olds[i + row] != guess(guesses, p, i + row))
+				break;
+		bl_copy_put_number(out, row);
+		if (i + row == p->count)
+			return;
+		uint32_t old = p->olds[i + row];
+		bl_copy_put_number(out, old == BL_COPY_NO_OLD ? 0 : old + 1ULL);
+	}
+}
+
+static int take_old(const char **data, size_t *len, size_t n_old, uint32_t guessed,
+		    uint32_t *out, struct bl_err *err)
+{
+	if (take_u32(data, len, n_old, out, err) < 0)
+		return bl_err_wrap(err, "base");
+	*out = *out == 0 ? BL_COPY_NO_OLD : *out - 1;
+	if (*out == guessed)
+		return bl_err_set(err, BL_E_INPUT, "a base is told that was guessed");
+	return 0;
+}
+
+static int take_olds(const char **data, size_t *len, size_t n_old, const uint32_t *guesses,
+		     struct bl_copy_piece *p, struct bl_err *err)
+{
+	p->olds = bl_xcalloc(p->count, sizeof(p->olds[0]));
+	for (uint32_t i = 0; i < p->count; i++) {
+		uint32_t row = 0;
+		if (take_u32(data, len, p->count - i, &row, err) < 0)
+			return bl_err_wrap(err, "bases as guessed");
+		for (; row > 0; row--, i++)
+			p->olds[i] = guess(guesses, p, i);
+		if (i < p->count &&
+		    take_old(data, len, n_old, guess(guesses, p, i), &p->olds[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+void bl_copy_put_piece(struct bl_buf *out, const struct bl_copy_piece *p,
+		       const uint32_t *guesses)
 {
 	bl_buf_putc(out, (char)p->kind);
 	bl_copy_put_number(out, p->first);
@@ -363,25 +423,16 @@ void bl_copy_put_piece(struct bl_buf *out, const struct bl_copy_piece *p)
 		return;
 	bl_copy_put_number(out, p->base_at);
 	bl_copy_put_number(out, p->base_bytes);
-	for (size_t i = 0; i < p->count; i++)
-		bl_copy_put_number(out, p->olds[i] == BL_COPY_NO_OLD ? 0 : p->olds[i] + 1ULL);
+	put_olds(out, p, guesses);
 }
 
-static int take_base(const char **data, size_t *len, size_t n_old, struct bl_copy_piece *p,
-		     struct bl_err *err)
+static int take_base(const char **data, size_t *len, size_t n_old, const uint32_t *guesses,
+		     struct bl_copy_piece *p, struct bl_err *err)
 {
 	if (bl_copy_take_number(data, len, NAR_MAX, &p->base_at, err) < 0 ||
 	    bl_copy_take_number(data, len, NAR_MAX, &p->base_bytes, err) < 0)
 		return bl_err_wrap(err, "base");
-	if (p->count > *len)
-		return bl_err_set(err, BL_E_INPUT, "the bases of a piece are cut off");
-	p->olds = bl_xcalloc(p->count, sizeof(p->olds[0]));
-	for (size_t i = 0; i < p->count; i++) {
-		if (take_u32(data, len, n_old, &p->olds[i], err) < 0)
-			return bl_err_wrap(err, "base");
-		p->olds[i] = p->olds[i] == 0 ? BL_COPY_NO_OLD : p->olds[i] - 1;
-	}
-	return 0;
+	return take_olds(data, len, n_old, guesses, p, err);
 }
 
 static int take_range(const char **data, size_t *len, size_t n_infos, struct bl_copy_piece *p,
@@ -400,7 +451,7 @@ static int take_range(const char **data, size_t *len, size_t n_infos, struct bl_
 }
 
 int bl_copy_take_piece(const char *data, size_t len, size_t n_infos, size_t n_old,
-		       struct bl_copy_piece *out, struct bl_err *err)
+		       const uint32_t *guesses, struct bl_copy_piece *out, struct bl_err *err)
 {
 	BL_AUTO(bl_copy_piece) p = { 0 };
 	uint8_t kind = 0;
@@ -410,7 +461,7 @@ int bl_copy_take_piece(const char *data, size_t len, size_t n_infos, size_t n_ol
 		return bl_err_set(err, BL_E_INPUT, "a piece of kind %u", kind);
 	p.kind = kind;
 	if (take_range(&data, &len, n_infos, &p, err) < 0 ||
-	    (has_base(kind) && take_base(&data, &len, n_old, &p, err) < 0))
+	    (has_base(kind) && take_base(&data, &len, n_old, guesses, &p, err) < 0))
 		return -1;
 	if (len > 0)
 		return bl_err_set(err, BL_E_INPUT, "there is something behind a piece");

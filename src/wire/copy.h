@@ -120,10 +120,24 @@ int bl_copy_take_pairs(const char *data, size_t len, size_t n_old, size_t n_new,
 		       struct bl_copy_pair **pairs, size_t *n,
 		       struct bl_err *err) BL_MUST_CHECK;
 
-void bl_copy_put_piece(struct bl_buf *out, const struct bl_copy_piece *piece);
+/*
+ * What the base of each of INFOS is, as far as PAIRS say so: the first old path whose hash
+ * becomes its own, or BL_COPY_NO_OLD. @paths are the numbers of INFOS' @n paths, @n_paths is
+ * how many numbers there are. The caller frees what comes back.
+ */
+uint32_t *bl_copy_guesses(const struct bl_copy_pair *pairs, size_t n_pairs,
+			  const uint32_t *paths, size_t n, size_t n_paths);
+
+/*
+ * Bases that are as guessed are not told: how many of them stand in a row, then the one that is
+ * another, and so on. @guesses has one for each of INFOS; NULL: none has a base.
+ */
+void bl_copy_put_piece(struct bl_buf *out, const struct bl_copy_piece *piece,
+		       const uint32_t *guesses);
 /* All of a payload; @n_infos and @n_old as above. The caller frees @out. */
 int bl_copy_take_piece(const char *data, size_t len, size_t n_infos, size_t n_old,
-		       struct bl_copy_piece *out, struct bl_err *err) BL_MUST_CHECK;
+		       const uint32_t *guesses, struct bl_copy_piece *out,
+		       struct bl_err *err) BL_MUST_CHECK;
 void bl_copy_piece_free(struct bl_copy_piece *piece);
 
 /* Bits of VALID and FAILED, the lowest first. @out is (n + 7) / 8 bytes longer afterwards. */

@@ -335,13 +335,15 @@ static void pieces_come_back(void **state)
 		  .olds = olds },
 		{ .kind = 3, .first = 0, .count = 1, .olds = olds },
 	};
+	static const uint32_t guesses[10] = { 0, 0, 0, 0, 7, 1, 0, 0, 0, 0 };
 	for (size_t i = 0; i < BL_COUNT(pieces); i++) {
 		const struct bl_copy_piece *p = &pieces[i];
 		BL_AUTO(bl_buf) b = { 0 };
 		BL_AUTO(bl_copy_piece) back = { 0 };
 		struct bl_err err = { 0 };
-		bl_copy_put_piece(&b, p);
-		assert_works(bl_copy_take_piece(b.data, b.len, 10, 8, &back, &err), &err);
+		bl_copy_put_piece(&b, p, guesses);
+		assert_works(bl_copy_take_piece(b.data, b.len, 10, 8, guesses, &back, &err),
+			     &err);
 		assert_true(back.kind == p->kind && back.first == p->first &&
 			    back.count == p->count && back.part == p->part &&
 			    back.size_bytes == p->size_bytes && back.base_at == p->base_at &&
@@ -351,11 +353,27 @@ static void pieces_come_back(void **state)
 			assert_int_equal(back.olds[k], olds[k]);
 		for (size_t len = 0; len < b.len; len++) {
 			BL_AUTO(bl_copy_piece) cut = { 0 };
-			assert_int_equal(bl_copy_take_piece(b.data, len, 10, 8, &cut, &err),
-					 -1);
+			assert_int_equal(
+				bl_copy_take_piece(b.data, len, 10, 8, guesses, &cut, &err),
+				-1);
 			assert_int_equal(err.code, BL_E_INPUT);
 		}
 	}
+}
+
+static void bases_that_pairs_tell_of_take_no_room(void **state)
+{
+	(void)state;
+	static const struct bl_copy_pair pairs[] = { { 0, 3 }, { 2, 1 }, { 4, 3 } };
+	static const uint32_t paths[] = { 3, 2, 1 };
+	BL_AUTO(bl_buf) b = { 0 };
+	bl_autofree uint32_t *guesses = bl_copy_guesses(pairs, 3, paths, 3, 4);
+	assert_int_equal(guesses[0], 0);
+	assert_int_equal(guesses[1], BL_COPY_NO_OLD);
+	assert_int_equal(guesses[2], 2);
+	const struct bl_copy_piece p = { .kind = 2, .count = 3, .olds = guesses };
+	bl_copy_put_piece(&b, &p, guesses);
+	assert_int_equal(b.len, 1 + 4 + 2 + 1);
 }
 
 static void pieces_that_cannot_be_are_refused(void **state)
@@ -372,19 +390,23 @@ static void pieces_that_cannot_be_are_refused(void **state)
 		{ "\0\0\0\0\0", 5, "a piece of no NAR" },
 		{ "\0\0\2\1\0", 5, "a piece of a part of several NARs" },
 		{ "\0\0\1\0\0\0", 6, "there is something behind a piece" },
-		{ "\2\0\1\0\0\0\0\3", 8, "base: a number is 3, at most 2 may be" },
-		{ "\2\0\2\0\0\0\0\1", 8, "the bases of a piece are cut off" },
+		{ "\2\0\1\0\0\0\0\0\3", 9, "base: a number is 3, at most 2 may be" },
+		{ "\2\0\1\0\0\0\0\2", 8, "bases as guessed: a number is 2, at most 1 may be" },
+		{ "\2\0\1\0\0\0\0\0\2", 9, "a base is told that was guessed" },
+		{ "\2\0\2\0\0\0\0\1", 8, "base: a number is cut off" },
 	};
+	static const uint32_t guesses[3] = { 1, 0, 0 };
 	for (size_t i = 0; i < BL_COUNT(cases); i++) {
 		BL_AUTO(bl_copy_piece) p = { 0 };
 		struct bl_err err = { 0 };
-		assert_fails(bl_copy_take_piece(cases[i].bytes, cases[i].len, 3, 2, &p, &err),
+		assert_fails(bl_copy_take_piece(cases[i].bytes, cases[i].len, 3, 2, guesses, &p,
+						&err),
 			     &err, BL_E_INPUT, cases[i].msg);
 	}
 	BL_AUTO(bl_copy_piece) p = { 0 };
 	struct bl_err err = { 0 };
-	assert_fails(bl_copy_take_piece("\0\0\1\0\0", 5, 0, 2, &p, &err), &err, BL_E_INPUT,
-		     "piece: a number of something in an empty list");
+	assert_fails(bl_copy_take_piece("\0\0\1\0\0", 5, 0, 2, NULL, &p, &err), &err,
+		     BL_E_INPUT, "piece: a number of something in an empty list");
 }
 
 static void bits_are_as_many_as_there_should_be(void **state)
@@ -429,6 +451,7 @@ int main(void)
 		cmocka_unit_test(pairs_come_back),
 		cmocka_unit_test(pairs_of_nothing_are_refused),
 		cmocka_unit_test(pieces_come_back),
+		cmocka_unit_test(bases_that_pairs_tell_of_take_no_room),
 		cmocka_unit_test(pieces_that_cannot_be_are_refused),
 		cmocka_unit_test(bits_are_as_many_as_there_should_be),
 	};

@@ -17,6 +17,8 @@ static const struct {
 	{ BL_MSG_STATUS, 4, "status" },
 	{ BL_MSG_ABORT, 5, "abort" },
 	{ BL_MSG_LOG, 6, "log" },
+	{ BL_MSG_COPY, 7, "copy" },
+	{ BL_MSG_COPY_END, 8, "copy end" },
 	{ BL_MSG_CHALLENGE, 16, "challenge" },
 	{ BL_MSG_PROOF, 17, "proof" },
 	{ BL_MSG_OK, 18, "ok" },
@@ -24,6 +26,7 @@ static const struct {
 	{ BL_MSG_STATE, 20, "state" },
 	{ BL_MSG_LINE, 21, "line" },
 	{ BL_MSG_ITEM, 22, "item" },
+	{ BL_MSG_HAVE, 23, "have" },
 };
 
 static const char *name_of(uint32_t number)
