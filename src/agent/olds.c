@@ -16,19 +16,38 @@
 
 /* ---- the closure */
 
+static void add_refs(const struct bl_index *numbers, const struct bl_strv *refs, size_t i,
+		     struct bl_olds *out)
+{
+	size_t n = out->refs_at[i];
+	out->refs = bl_xrealloc(out->refs, n + refs->n + 1, sizeof(out->refs[0]));
+	for (size_t k = 0; k < refs->n; k++) {
+		size_t at = 0;
+		if (bl_index_find(numbers, refs->items[k], &at))
+			out->refs[n++] = (uint32_t)at;
+	}
+	out->refs_at[i + 1] = n;
+}
+
 static void sort(const struct bl_path_infos *list, struct bl_olds *out)
 {
 	BL_AUTO(bl_index) index = { 0 };
+	BL_AUTO(bl_index) numbers = { 0 };
 	for (size_t i = 0; i < list->n; i++) {
 		bl_index_put(&index, list->items[i].path, i);
 		bl_strv_add(&out->paths, list->items[i].path);
 	}
 	bl_copy_sort(&out->paths);
 	out->sizes_bytes = bl_xcalloc(list->n, sizeof(out->sizes_bytes[0]));
+	out->refs_at = bl_xcalloc(list->n + 1, sizeof(out->refs_at[0]));
+	for (size_t i = 0; i < list->n; i++)
+		bl_index_put(&numbers, out->paths.items[i], i);
 	for (size_t i = 0; i < list->n; i++) {
 		size_t at = 0;
-		if (bl_index_find(&index, out->paths.items[i], &at))
-			out->sizes_bytes[i] = list->items[at].nar_size;
+		if (!bl_index_find(&index, out->paths.items[i], &at))
+			continue;
+		out->sizes_bytes[i] = list->items[at].nar_size;
+		add_refs(&numbers, &list->items[at].references, i, out);
 	}
 }
 
@@ -56,6 +75,8 @@ void bl_olds_free(struct bl_olds *olds)
 {
 	bl_strv_free(&olds->paths);
 	free(olds->sizes_bytes);
+	free(olds->refs);
+	free(olds->refs_at);
 	*olds = (struct bl_olds){ 0 };
 }
 
@@ -150,6 +171,41 @@ static int start_stream(struct bl_bases *b, const struct bl_copy_piece *p, struc
 	return 0;
 }
 
+/* ---- what is rewritten */
+
+/* Adds the pair of old path @number, if it has one, once. */
+static void add_pair(const struct bl_bases *b, bool *seen, uint32_t number,
+		     struct bl_hash_pair **list, size_t *n, size_t *cap)
+{
+	const struct bl_hash_pair *pair = &b->pairs[number];
+	if (seen[number] || !pair->old[0])
+		return;
+	seen[number] = true;
+	if (*n == *cap) {
+		*cap = *cap ? 2 * *cap : 64;
+		*list = bl_xrealloc(*list, *cap, sizeof(**list));
+	}
+	(*list)[(*n)++] = *pair;
+}
+
+static int make_rewrites(struct bl_bases *b, const struct bl_copy_piece *p, struct bl_err *err)
+{
+	const struct bl_olds *o = b->olds;
+	bl_autofree bool *seen = bl_xcalloc(o->paths.n + 1, sizeof(*seen));
+	bl_autofree struct bl_hash_pair *list = NULL;
+	size_t n = 0;
+	size_t cap = 0;
+	for (size_t i = 0; i < p->count; i++) {
+		uint32_t old = p->olds[i];
+		if (old == BL_COPY_NO_OLD)
+			continue;
+		add_pair(b, seen, old, &list, &n, &cap);
+		for (size_t k = o->refs_at[old]; k < o->refs_at[old + 1]; k++)
+			add_pair(b, seen, o->refs[k], &list, &n, &cap);
+	}
+	return bl_rewrites_new(list, n, &b->rewrites, err);
+}
+
 /* ---- windows */
 
 static bool goes_on(const struct bl_bases *b, const struct bl_copy_piece *p)
@@ -167,6 +223,8 @@ static int hold(struct bl_bases *b, const struct bl_copy_piece *p, uint64_t size
 	b->alone = p->count == 1;
 	b->first = p->first;
 	b->old = p->olds[0];
+	if (make_rewrites(b, p, err) < 0)
+		return -1;
 	bool fits = size <= b->memory_bytes && p->size_bytes <= b->memory_bytes - size;
 	return fits ? read_whole(b, p, size, err) : start_stream(b, p, err);
 }
@@ -205,6 +263,8 @@ void bl_bases_drop(struct bl_bases *b)
 		return;
 	free(b->whole);
 	b->whole = NULL;
+	bl_rewrites_free(b->rewrites);
+	b->rewrites = NULL;
 	bl_base_free(&b->stream);
 	bl_closep(&b->fd);
 	if (b->pid > 0) {

@@ -11,6 +11,9 @@
 struct bl_olds {
 	struct bl_strv paths;
 	uint64_t *sizes_bytes; /* of their NARs */
+	/* the references of path i: refs[refs_at[i]] to refs[refs_at[i + 1] - 1] */
+	uint32_t *refs;
+	size_t *refs_at;
 };
 
 /*
@@ -23,18 +26,21 @@ int bl_olds_read(struct bl_daemon *d, const char *system, struct bl_olds *out,
 void bl_olds_free(struct bl_olds *olds);
 
 /*
- * The rewritten bases of pieces, one at a time. { .olds, .rewrites, .root, .memory_bytes }
- * begins it, all of them borrowed; bl_bases_drop() ends it.
+ * The rewritten bases of pieces, one at a time. { .olds, .pairs, .root, .memory_bytes } begins
+ * it, all of them borrowed; bl_bases_drop() ends it. Rewritten are the hashes of the paths that
+ * the base's paths refer to, and their own, as far as they have a pair: so whoever sends to
+ * many hosts makes a piece once.
  */
 struct bl_bases {
 	const struct bl_olds *olds;
-	const struct bl_rewrites *rewrites;
-	const char *root;      /* what stands before /nix/store; "" but in tests */
-	uint64_t memory_bytes; /* for a base and what is told by it */
+	const struct bl_hash_pair *pairs; /* of each old path; one that has none is all zeros */
+	const char *root;                 /* what stands before /nix/store; "" but in tests */
+	uint64_t memory_bytes;            /* for a base and what is told by it */
 	/* the one that is held; the pieces of one path may go on with it */
 	bool held;
 	uint32_t first, old;
 	bool alone; /* of one path */
+	struct bl_rewrites *rewrites;
 	uint8_t *whole;
 	struct bl_base stream; /* of one that is too large for that */
 	int fd;                /* what the stream is read from */

@@ -39,7 +39,8 @@ struct receive {
 	size_t info_bytes;
 	struct bl_copy_pair *pairs;
 	size_t n_pairs;
-	struct bl_rewrites *rewrites;
+	struct bl_hash_pair *partners; /* of each old path */
+	uint32_t *guesses;             /* as bl_copy_guesses() */
 	struct bl_bases bases;
 	struct bl_unpack unpack;
 	bool again; /* what had failed has come once more */
@@ -272,20 +273,31 @@ static void put_hash(char *out, const char *path)
 	memcpy(out, path + sizeof(BL_STORE_DIR), BL_STORE_HASH_LEN);
 }
 
+static void guess(struct receive *r)
+{
+	size_t n = r->unpack.n_infos;
+	bl_autofree uint32_t *numbers = bl_xcalloc(n + 1, sizeof(*numbers));
+	for (size_t i = 0; i < n; i++)
+		numbers[i] = r->unpack.infos[i].path;
+	r->guesses = bl_copy_guesses(r->pairs, r->n_pairs, numbers, n, r->paths.n);
+}
+
 static int end_pairs(struct receive *r, struct bl_err *err)
 {
-	bl_autofree struct bl_hash_pair *pairs = bl_xcalloc(r->n_pairs, sizeof(pairs[0]));
 	if (r->stage == PIECES)
 		return 0;
-	for (size_t i = 0; i < r->n_pairs; i++) {
-		put_hash(pairs[i].old, r->olds.paths.items[r->pairs[i].old]);
-		put_hash(pairs[i].new, r->paths.items[r->pairs[i].new]);
-	}
-	if (end_infos(r, err) < 0 || bl_rewrites_new(pairs, r->n_pairs, &r->rewrites, err) < 0)
+	if (end_infos(r, err) < 0)
 		return -1;
+	r->partners = bl_xcalloc(r->olds.paths.n + 1, sizeof(r->partners[0]));
+	for (size_t i = 0; i < r->n_pairs; i++) {
+		struct bl_hash_pair *pair = &r->partners[r->pairs[i].old];
+		put_hash(pair->old, r->olds.paths.items[r->pairs[i].old]);
+		put_hash(pair->new, r->paths.items[r->pairs[i].new]);
+	}
+	guess(r);
 	bl_freep(&r->pairs);
 	r->bases = (struct bl_bases){ .olds = &r->olds,
-				      .rewrites = r->rewrites,
+				      .pairs = r->partners,
 				      .root = r->spec->root,
 				      .memory_bytes = r->spec->memory_bytes };
 	r->stage = PIECES;
@@ -303,8 +315,9 @@ static int fail_paths(struct receive *r, struct bl_err *err)
 static int take_piece(struct receive *r, const struct bl_frame *f, struct bl_err *err)
 {
 	BL_AUTO(bl_copy_piece) piece = { 0 };
-	if (end_pairs(r, err) < 0 || bl_copy_take_piece(f->payload, f->len, r->unpack.n_infos,
-							r->olds.paths.n, &piece, err) < 0)
+	if (end_pairs(r, err) < 0 ||
+	    bl_copy_take_piece(f->payload, f->len, r->unpack.n_infos, r->olds.paths.n,
+			       r->guesses, &piece, err) < 0)
 		return -1;
 	r->remedy = no_daemon;
 	if (bl_unpack_piece(&r->unpack, &piece, err) < 0)
@@ -408,7 +421,8 @@ static void end(struct receive *r)
 {
 	bl_bases_drop(&r->bases);
 	bl_unpack_free(&r->unpack);
-	bl_rewrites_free(r->rewrites);
+	free(r->partners);
+	free(r->guesses);
 	bl_olds_free(&r->olds);
 	bl_decoder_free(r->decoder);
 	bl_daemon_close(r->daemon);

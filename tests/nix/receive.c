@@ -33,6 +33,7 @@ struct sender {
 	bool valid[THINGS_MAX];
 	size_t infos[THINGS_MAX]; /* the thing of each info */
 	size_t n_infos;
+	uint32_t *guesses; /* when pairs were sent */
 	struct bl_kv have;
 };
 
@@ -115,6 +116,7 @@ static void sender_autop(struct sender *s)
 	forget_closure(s);
 	bl_buf_free(&s->in);
 	bl_buf_free(&s->out);
+	free(s->guesses);
 }
 
 static void flush(struct sender *s)
@@ -298,7 +300,7 @@ static void put_infos(struct sender *s, const struct thing *things, size_t n)
 static void put_head(struct sender *s, const struct bl_copy_piece *p)
 {
 	BL_AUTO(bl_buf) head = { 0 };
-	bl_copy_put_piece(&head, p);
+	bl_copy_put_piece(&head, p, s->guesses);
 	bl_frame_put(&s->out, BL_COPY_PIECE, head.data, head.len);
 }
 
@@ -522,6 +524,11 @@ static void put_pairs(struct sender *s, const struct systems *y)
 				  y->n_pairs - i < 7 ? y->n_pairs - i : 7);
 		put_block(&s->out, BL_COPY_PAIRS, &block);
 	}
+	uint32_t numbers[THINGS_MAX];
+	for (size_t i = 0; i < s->n_infos; i++)
+		numbers[i] = (uint32_t)place(&s->paths, y->new[s->infos[i]].info.path);
+	free(s->guesses);
+	s->guesses = bl_copy_guesses(y->pairs, y->n_pairs, numbers, s->n_infos, s->paths.n);
 }
 
 static void rewritten(const struct systems *y, size_t from, size_t n, struct bl_buf *out)
@@ -856,7 +863,7 @@ static void bad_number(struct sender *s, const struct thing *things)
 static void bad_old(struct sender *s, const struct thing *things)
 {
 	(void)things;
-	bl_frame_put(&s->out, BL_COPY_PIECE, "\3\0\1\0\1\0\1\1", 8);
+	bl_frame_put(&s->out, BL_COPY_PIECE, "\3\0\1\0\1\0\1\0\1", 9);
 }
 
 static void bad_block(struct sender *s, const struct thing *things)
