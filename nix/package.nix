@@ -11,6 +11,7 @@
 , sqlite
 , curl
 , zstd
+, uthash
 , pkgsStatic
 , pkgsCross
   # Target system -> package with bin/belay-agent. A machine's own kind needs no cross compiler.
@@ -28,7 +29,7 @@ stdenv.mkDerivation {
   src = import ./source.nix { inherit lib; };
 
   nativeBuildInputs = [ meson ninja pkg-config ];
-  buildInputs = [ libuv jansson sqlite curl zstd ];
+  buildInputs = [ libuv jansson sqlite curl zstd uthash ];
   mesonFlags = [ "-Dtests=false" ];
 
   # nix, ssh and git are the user's own, from PATH: their configuration and keys are meant.

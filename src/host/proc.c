@@ -191,11 +191,15 @@ int bl_proc_start(uv_loop_t *loop, const struct bl_proc_spec *spec, struct bl_pr
 }
 
 /* A key or a password may have gone through it. */
-static void on_written(uv_write_t *req, int status BL_UNUSED)
+static void on_written(uv_write_t *req, int status)
 {
 	struct write_req *w = (struct write_req *)req;
+	struct bl_proc *p = req->handle->data;
 	explicit_bzero(w->data, w->len);
 	free(w);
+	if (status == 0 && !p->dropped && !p->told && p->spec.on_drained &&
+	    uv_stream_get_write_queue_size((uv_stream_t *)&p->in) == 0)
+		p->spec.on_drained(p->spec.ctx);
 }
 
 void bl_proc_write(struct bl_proc *p, const void *data, size_t len)
@@ -217,6 +221,11 @@ void bl_proc_write_secret(struct bl_proc *p, char *text)
 	bl_proc_write(p, text, strlen(text));
 	explicit_bzero(text, strlen(text));
 	free(text);
+}
+
+size_t bl_proc_queued(const struct bl_proc *p)
+{
+	return uv_stream_get_write_queue_size((const uv_stream_t *)&p->in);
 }
 
 void bl_proc_kill(struct bl_proc *p)

@@ -15,7 +15,9 @@ struct bl_proc_spec {
 	const char *const *env_add; /* "KEY=value" besides the caller's environment, or NULL */
 	void (*on_out)(void *ctx, const char *data, size_t len);
 	void (*on_err)(void *ctx, const char *data,
-		       size_t len); /* NULL: only the tail is kept */
+		       size_t len);    /* NULL: only the tail is kept */
+	void (*on_drained)(void *ctx); /* all that was written is gone, maybe told more than
+					  once; NULL: not wanted */
 	/* once, last of all; @status as bl_child_status, @err_tail the last 4 KiB of stderr */
 	void (*on_exit)(void *ctx, int status, const char *err_tail);
 	void *ctx;
@@ -28,6 +30,8 @@ int bl_proc_start(uv_loop_t *loop, const struct bl_proc_spec *spec, struct bl_pr
 void bl_proc_write(struct bl_proc *p, const void *data, size_t len);
 /* The same of a text that nobody else needs any more: it is wiped and freed. NULL is fine. */
 void bl_proc_write_secret(struct bl_proc *p, char *text);
+/* Bytes that are queued and not written yet. */
+size_t bl_proc_queued(const struct bl_proc *p);
 /* SIGTERM to its group; on_exit follows. */
 void bl_proc_kill(struct bl_proc *p);
 /* No callback any more, SIGTERM, and the memory goes when the loop has reaped it. NULL is fine.

@@ -2,6 +2,7 @@
 #include "host/session.h"
 
 #include "host/ssh.h"
+#include "wire/copy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +73,23 @@ static bool find_banner(struct bl_session *s)
 	return false;
 }
 
+/* As bl_frame_take(), and the callback. */
+static int take_one(struct bl_session *s, size_t *used, struct bl_err *err)
+{
+	BL_AUTO(bl_msg) m = { 0 };
+	struct bl_frame f;
+	int rc = bl_frame_take(bl_buf_str(&s->in), s->in.len, &f, err);
+	if (rc == 1 && s->events.frame && f.type >= BL_COPY_PATHS) {
+		*used = f.used;
+		s->events.frame(s->ctx, &f);
+		return 1;
+	}
+	rc = rc == 1 ? bl_msg_take(bl_buf_str(&s->in), s->in.len, &m, used, err) : rc;
+	if (rc == 1)
+		s->events.msg(s->ctx, &m);
+	return rc;
+}
+
 static void on_out(void *ctx, const char *data, size_t len)
 {
 	struct bl_session *s = ctx;
@@ -80,10 +98,9 @@ static void on_out(void *ctx, const char *data, size_t len)
 	if (!s->framed)
 		s->framed = find_banner(s);
 	while (s->framed && !s->dropped && !s->noise) {
-		BL_AUTO(bl_msg) m = { 0 };
 		size_t used = 0;
 		struct bl_err err = { 0 };
-		int rc = bl_msg_take(bl_buf_str(&s->in), s->in.len, &m, &used, &err);
+		int rc = take_one(s, &used, &err);
 		if (rc < 0) {
 			s->noise = bl_xstrdup(err.msg);
 			bl_proc_kill(s->proc);
@@ -91,7 +108,6 @@ static void on_out(void *ctx, const char *data, size_t len)
 		if (rc <= 0)
 			break;
 		bl_buf_drop(&s->in, used);
-		s->events.msg(s->ctx, &m);
 	}
 	s->in_callback = false;
 	if (s->dropped)
@@ -121,6 +137,13 @@ static void on_exit_(void *ctx, int status, const char *err_tail)
 	free_session(s);
 }
 
+static void on_drained(void *ctx)
+{
+	struct bl_session *s = ctx;
+	if (s->events.drained && !s->dropped)
+		s->events.drained(s->ctx);
+}
+
 static int start(uv_loop_t *loop, const struct bl_node *node, const struct bl_strv *argv,
 		 const struct bl_session_events *events, void *ctx, struct bl_session **out,
 		 struct bl_err *err)
@@ -132,6 +155,7 @@ static int start(uv_loop_t *loop, const struct bl_node *node, const struct bl_st
 		.argv = (const char *const *)argv->items,
 		.on_out = on_out,
 		.on_exit = on_exit_,
+		.on_drained = on_drained,
 		.ctx = s,
 	};
 	if (bl_proc_start(loop, &spec, &s->proc, err) < 0) {
@@ -182,6 +206,19 @@ void bl_session_send(struct bl_session *s, enum bl_msg_type type, const struct b
 		bl_proc_write(s->proc, out.data, out.len);
 	/* a key may have gone through it */
 	explicit_bzero(out.data, out.len);
+}
+
+void bl_session_send_frame(struct bl_session *s, uint16_t type, const void *payload, size_t len)
+{
+	BL_AUTO(bl_buf) out = { 0 };
+	bl_frame_put(&out, type, payload, len);
+	if (s->proc)
+		bl_proc_write(s->proc, out.data, out.len);
+}
+
+size_t bl_session_queued(const struct bl_session *s)
+{
+	return s->proc ? bl_proc_queued(s->proc) : 0;
 }
 
 bool bl_session_elevated(const struct bl_session *s)

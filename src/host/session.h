@@ -16,6 +16,10 @@ struct bl_session_events {
 	/* the host has no agent yet; @machine as `uname -m` says. Then bl_session_go. */
 	void (*need_agent)(void *ctx, const char *machine);
 	void (*msg)(void *ctx, const struct bl_msg *msg);
+	/* frames of wire/copy.h, when somebody copies; NULL: they are not expected */
+	void (*frame)(void *ctx, const struct bl_frame *frame);
+	/* what was sent has gone into the connection; NULL: nobody waits for that */
+	void (*drained)(void *ctx);
 	/* the connection is over; last of all. @what and @remedy are for people. */
 	void (*gone)(void *ctx, const char *what, const char *remedy);
 };
@@ -36,6 +40,11 @@ int bl_session_fresh_start(uv_loop_t *loop, const struct bl_node *node, const ch
 
 void bl_session_go(struct bl_session *s); /* the agent is there now */
 void bl_session_send(struct bl_session *s, enum bl_msg_type type, const struct bl_kv *kv);
+/* A frame of wire/copy.h. */
+void bl_session_send_frame(struct bl_session *s, uint16_t type, const void *payload,
+			   size_t len);
+/* Bytes that were sent and have not gone into the connection yet. */
+size_t bl_session_queued(const struct bl_session *s);
 /* Whether the login is not root's, so that Nix on the host needs the elevation too. */
 bool bl_session_elevated(const struct bl_session *s);
 /* Whether any byte of the agent came over it. */

@@ -59,7 +59,9 @@ static void on_gone(void *ctx, const char *what, const char *remedy)
 	h->session = NULL;
 }
 
-static const struct bl_session_events events = { on_need, on_msg, on_gone };
+static const struct bl_session_events events = { .need_agent = on_need,
+						 .msg = on_msg,
+						 .gone = on_gone };
 
 static struct bl_node a_node(void)
 {

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sending closures to hosts, over the connections that their agents listen at: what each of
+ * them lacks, told by what it has where that is shorter, and made once for all of them.
+ */
+#ifndef BELAY_COPY_SEND_H
+#define BELAY_COPY_SEND_H
+
+#include "host/session.h"
+
+#include <uv.h>
+
+/* What the hosts of a run share. */
+struct bl_engine;
+
+struct bl_engine_spec {
+	const char *dir;       /* for the file of what is to be sent; only while it runs */
+	int level;             /* of zstd, 1 to 19; 0: none; BL_ENGINE_ADAPTS */
+	uint64_t memory_bytes; /* for a piece and its base together; 0: the default */
+};
+
+#define BL_ENGINE_ADAPTS (-1)
+
+/* The caller owns @out: bl_engine_free(), when all of its sends have ended or were dropped. */
+int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_engine **out,
+		  struct bl_err *err) BL_MUST_CHECK;
+void bl_engine_free(struct bl_engine *e); /* NULL is fine */
+
+/* Begins to read the closure of @tops, which somebody is going to send; they are copied. */
+void bl_engine_expect(struct bl_engine *e, const struct bl_strv *tops);
+
+struct bl_send; /* one closure to one host */
+
+struct bl_send_stats {
+	uint64_t paths;      /* of the closure */
+	uint64_t sent_paths; /* of which the host lacked */
+	uint64_t nar_bytes;  /* of these */
+	uint64_t done_bytes; /* of these, what was sent in whatever form */
+	uint64_t wire_bytes; /* in frames */
+	uint64_t list_bytes; /* of these, in frames that no piece is in */
+};
+
+/* Nothing of the engine's may be dropped from within line() and progress(). */
+struct bl_send_spec {
+	struct bl_session *session; /* whose msg(), frame() and drained() are passed on */
+	const struct bl_strv *tops; /* store paths; copied */
+	bool substitute;            /* the host fetches first what its caches have */
+	/* a line that the host's Nix, or belay, says about it */
+	void (*line)(void *ctx, const char *text);
+	/* now and then */
+	void (*progress)(void *ctx, const struct bl_send_stats *stats);
+	/* last of all; @what NULL when every path is valid on the host now */
+	void (*done)(void *ctx, const struct bl_send_stats *stats, const char *what,
+		     const char *remedy);
+	void *ctx;
+};
+
+void bl_send_start(struct bl_engine *e, const struct bl_send_spec *spec, struct bl_send **out);
+/* What came over its session, until done(). */
+void bl_send_msg(struct bl_send *s, const struct bl_msg *m);
+void bl_send_frame(struct bl_send *s, const struct bl_frame *f);
+void bl_send_drained(struct bl_send *s);
+/* Stops it; no callback follows. The session has to go too. NULL is fine. */
+void bl_send_drop(struct bl_send *s);
+
+#endif
