@@ -50,6 +50,8 @@ bench: build
 	BELAY=$(CURDIR)/build/belay BELAY_DATADIR=$(CURDIR)/build/share bench/deploy/run
 	BELAY=$(CURDIR)/build/belay BELAY_DATADIR=$(CURDIR)/build/share bench/evaluate/run
 	BENCH_DELTA=$(CURDIR)/build/tests/bench-delta bench/delta/run --level-10
+	BELAY=$(CURDIR)/build/belay BELAY_DATADIR=$(CURDIR)/build/share BENCH_CLOSURE=$(CURDIR)/build/tests/bench-closure \
+	  bench/copy/run
 
 install: build
 	meson configure build --prefix=$(PREFIX)

@@ -104,6 +104,20 @@ static bool needs_no_quotes(const char *word)
 	return true;
 }
 
+void bl_buf_put_bytes(struct bl_buf *b, uint64_t bytes)
+{
+	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
+	double n = (double)bytes / 1024;
+	size_t i = 0;
+	if (bytes < 1024) {
+		bl_buf_printf(b, "%u bytes", (unsigned)bytes);
+		return;
+	}
+	for (; n >= 1024 && i + 1 < BL_COUNT(units); i++)
+		n /= 1024;
+	bl_buf_printf(b, "%.1f %s", n, units[i]);
+}
+
 void bl_buf_put_shell_word(struct bl_buf *b, const char *word)
 {
 	if (needs_no_quotes(word)) {

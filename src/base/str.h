@@ -37,6 +37,9 @@ int bl_unhex(const char *s, uint8_t *out, size_t len, struct bl_err *err) BL_MUS
 void bl_buf_put_visible(struct bl_buf *b, const char *text, size_t len);
 char *bl_visible(const char *text); /* the same into a new string */
 
+/* A number of bytes for people: "7 bytes", "1.8 MiB". */
+void bl_buf_put_bytes(struct bl_buf *b, uint64_t bytes);
+
 /* One word of a POSIX shell command line, quoted where needed. */
 void bl_buf_put_shell_word(struct bl_buf *b, const char *word);
 

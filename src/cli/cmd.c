@@ -28,6 +28,7 @@
 const struct bl_command *const bl_commands[] = {
 	&bl_cmd_init,
 	&bl_cmd_plan,
+	&bl_cmd_push,
 	&bl_cmd_deploy,
 	&bl_cmd_doctor,
 	&bl_cmd_eval,
@@ -44,6 +45,7 @@ const struct bl_command *const bl_commands[] = {
 	&bl_cmd_build_,
 	&bl_cmd_dry_activate,
 	&bl_cmd_list_generations,
+	&bl_cmd_copy,
 	NULL,
 };
 

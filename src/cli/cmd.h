@@ -21,7 +21,7 @@ enum bl_exit {
 extern const struct bl_command bl_cmd_init, bl_cmd_plan, bl_cmd_deploy, bl_cmd_doctor,
 	bl_cmd_eval, bl_cmd_show, bl_cmd_status, bl_cmd_log, bl_cmd_history_, bl_cmd_resume,
 	bl_cmd_abort, bl_cmd_confirm, bl_cmd_switch_, bl_cmd_boot, bl_cmd_test, bl_cmd_build_,
-	bl_cmd_dry_activate, bl_cmd_list_generations;
+	bl_cmd_dry_activate, bl_cmd_list_generations, bl_cmd_push, bl_cmd_copy;
 /* All of them, NULL-terminated, in the order of --help. */
 extern const struct bl_command *const bl_commands[];
 

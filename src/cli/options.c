@@ -97,9 +97,11 @@ int bl_options_parse(const struct bl_command *cmd, int argc, char **argv, struct
 		     struct bl_err *err)
 {
 	BL_AUTO(bl_args)
-	args = {
-		.parallel = 10, .max = 20, .soak = BL_NOT_GIVEN, .max_failures = BL_NOT_GIVEN
-	};
+	args = { .parallel = 10,
+		 .max = 20,
+		 .soak = BL_NOT_GIVEN,
+		 .max_failures = BL_NOT_GIVEN,
+		 .compression = BL_NOT_GIVEN };
 	bool only_words = false;
 	size_t words = 0;
 	for (int i = 0; i < argc; i++) {
@@ -143,6 +145,7 @@ void bl_args_free(struct bl_args *args)
 	free(args->build_host);
 	free(args->attr);
 	bl_strv_free(&args->on);
+	bl_strv_free(&args->to);
 	bl_strv_free(&args->nix);
 	bl_strv_free(&args->nix_build);
 	bl_strv_free(&args->nix_both);

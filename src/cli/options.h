@@ -32,6 +32,9 @@ struct bl_args {
 	uint64_t eval_workers; /* 0: not given */
 	uint64_t eval_memory;  /* MiB; 0: not given */
 	char *attr;
+	struct bl_strv to;    /* copy: hosts */
+	uint64_t compression; /* BL_NOT_GIVEN: adapts */
+	uint64_t memory;      /* MiB; 0: not given */
 
 	bool json;
 	bool help;

@@ -78,20 +78,6 @@ void bl_planned_free(struct bl_planned *p)
 
 /* ---- for people */
 
-static void put_bytes(struct bl_buf *b, uint64_t bytes)
-{
-	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
-	double n = (double)bytes / 1024;
-	size_t i = 0;
-	if (bytes < 1024) {
-		bl_buf_printf(b, "%u bytes", (unsigned)bytes);
-		return;
-	}
-	for (; n >= 1024 && i + 1 < BL_COUNT(units); i++)
-		n /= 1024;
-	bl_buf_printf(b, "%.1f %s", n, units[i]);
-}
-
 static void print_unreachable(const struct bl_planned *p)
 {
 	/* "what; what helps" */
@@ -108,7 +94,7 @@ static void print_unreachable(const struct bl_planned *p)
 static void print_copy(const struct bl_planned *p)
 {
 	BL_AUTO(bl_buf) b = { 0 };
-	put_bytes(&b, p->copy_bytes);
+	bl_buf_put_bytes(&b, p->copy_bytes);
 	if (p->node->built_there)
 		puts("  copy:     nothing, it was built there");
 	else if (p->copy_paths == 0)
@@ -167,11 +153,11 @@ static void print_packages(const struct bl_planned *p)
 		added += p->diff.packages[i].old.n == 0;
 		removed += p->diff.packages[i].new.n == 0;
 	}
-	put_bytes(&size, old);
+	bl_buf_put_bytes(&size, old);
 	bl_buf_puts(&size, " -> ");
-	put_bytes(&size, new);
+	bl_buf_put_bytes(&size, new);
 	bl_buf_puts(&size, new < old ? " (-" : " (+");
-	put_bytes(&size, new < old ? old - new : new - old);
+	bl_buf_put_bytes(&size, new < old ? old - new : new - old);
 	printf("  closure:  %s)\n", bl_buf_str(&size));
 	printf("  packages: %zu added, %zu removed, %zu with other versions, %zu only rebuilt\n",
 	       added, removed, p->diff.n - added - removed, p->diff.rebuilt);

@@ -192,15 +192,15 @@ static void say(struct bl_ui *ui, const struct bl_row *row, const char *before,
 
 /* ---- summary */
 
-static const char *const outcomes[] = { "committed",  "unchanged",   "ready",   "skipped",
-					"superseded", "rolled_back", "refused", "unreachable",
-					"failed",     "taken_back",  "kept",    "stuck",
-					"unknown" };
+static const char *const outcomes[] = { "committed",   "copied",     "unchanged",   "ready",
+					"skipped",     "superseded", "rolled_back", "refused",
+					"unreachable", "failed",     "taken_back",  "kept",
+					"stuck",       "unknown" };
 
 static enum bl_row_state state_of(const char *outcome)
 {
 	if (bl_str_eq(outcome, "committed") || bl_str_eq(outcome, "unchanged") ||
-	    bl_str_eq(outcome, "ready"))
+	    bl_str_eq(outcome, "ready") || bl_str_eq(outcome, "copied"))
 		return BL_ROW_OK;
 	return bl_str_eq(outcome, "skipped") ? BL_ROW_SKIPPED : BL_ROW_FAILED;
 }
@@ -366,6 +366,14 @@ static void tell_wave(const struct bl_ui *ui, size_t wave, size_t waves, bool ca
 	end_event(ui, &b);
 }
 
+static void put_copied(struct bl_buf *b, const struct bl_ui_copied *c)
+{
+	bl_buf_printf(b,
+		      ",\"paths\":%" PRIu64 ",\"sent_paths\":%" PRIu64 ",\"nar_bytes\":%" PRIu64
+		      ",\"wire_bytes\":%" PRIu64 ",\"list_bytes\":%" PRIu64,
+		      c->paths, c->sent_paths, c->nar_bytes, c->wire_bytes, c->list_bytes);
+}
+
 static void tell_result(const struct bl_ui *ui, const char *host, const struct bl_ui_result *r)
 {
 	BL_AUTO(bl_buf) b = { 0 };
@@ -379,6 +387,8 @@ static void tell_result(const struct bl_ui *ui, const char *host, const struct b
 	bl_buf_printf(&b, ",\"epoch\":%" PRIu64, r->epoch);
 	if (r->wave > 0)
 		bl_buf_printf(&b, ",\"wave\":%zu", r->wave);
+	if (r->copied)
+		put_copied(&b, r->copied);
 	end_event(ui, &b);
 }
 

@@ -10,10 +10,20 @@
 
 enum bl_ui_mode { BL_UI_PLAIN, BL_UI_TERMINAL, BL_UI_JSON };
 
+struct bl_ui_copied {
+	uint64_t paths;      /* of the closure */
+	uint64_t sent_paths; /* of which the host lacked */
+	uint64_t nar_bytes;  /* of these */
+	uint64_t wire_bytes; /* that were sent for all of it */
+	uint64_t list_bytes; /* of which for what the paths are called and Nix is to know of
+				them */
+};
+
 struct bl_ui_result {
 	/*
 	 * "committed", "unchanged", "rolled_back", "refused", "unreachable", "failed", "stuck",
-	 * "superseded", "unknown", "skipped", "ready", "taken_back", "kept"; never NULL
+	 * "superseded", "unknown", "skipped", "ready", "taken_back", "kept",
+	 * "copied"; never NULL
 	 */
 	const char *outcome;
 	const char *headline; /* "Successfully activated new system!" */
@@ -23,6 +33,7 @@ struct bl_ui_result {
 	const char *system;   /* the system the host runs now as far as is known, or NULL */
 	uint64_t epoch;       /* the host's number of the transaction, 0 for none */
 	size_t wave;          /* from 1; 0: there are none */
+	const struct bl_ui_copied *copied; /* what a copy took, or NULL */
 };
 
 /* A derivation that is built. */

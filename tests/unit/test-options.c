@@ -296,7 +296,7 @@ static void the_real_commands_tables_are_sound(void **state)
 		for (size_t i = 0; i < n; i++)
 			assert_string_not_equal(cmd->name, bl_commands[i]->name);
 	}
-	assert_int_equal(n, 18);
+	assert_int_equal(n, 20);
 }
 
 static void help_of_every_command_fits_80_columns(void **state)

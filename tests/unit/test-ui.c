@@ -375,7 +375,7 @@ static void hostile_text_in_plain_lines_is_harmless(void **state)
 	(void)state;
 	for (size_t i = 0; i < BL_COUNT(hostile); i++) {
 		const char *t = hostile[i];
-		struct bl_ui_result r = { "failed", t, t, t, t, t, 0, 0 };
+		struct bl_ui_result r = { "failed", t, t, t, t, t, 0, 0, NULL };
 		struct bl_ui *ui = ui_to_file(BL_UI_PLAIN);
 		bl_ui_begin(ui, t, &t, 1);
 		bl_ui_output(ui, t, "copy", t);
@@ -521,7 +521,7 @@ static void json_stays_valid_whatever_a_host_prints(void **state)
 	memset(longest, '\x80', 100 * 1024);
 	for (size_t i = 0; i <= BL_COUNT(hostile); i++) {
 		const char *t = i < BL_COUNT(hostile) ? hostile[i] : longest;
-		struct bl_ui_result r = { t, t, t, t, t, t, UINT64_MAX, 0 };
+		struct bl_ui_result r = { t, t, t, t, t, t, UINT64_MAX, 0, NULL };
 		struct bl_ui *ui = ui_to_file(BL_UI_JSON);
 		bl_ui_begin(ui, t, &t, 1);
 		bl_ui_phase(ui, t, t, t);

@@ -1,0 +1,68 @@
+#!/bin/bash
+# The copy engine between real stores: what a host lacks comes, told by what it has where it can be; twice is
+# nothing; several hosts at once; a connection that is cut; a push, and the deployment behind it.
+. "$(dirname "$0")/lib.sh"
+
+up_all web1:11 web2:12
+old=$(on web1 readlink /run/current-system)
+valid() { on "$1" sh -c "nix-store --check-validity \$(nix-store -qR $2) && nix-store --verify-path \$(nix-store -qR $2)"; }
+next=$(system web1 11 --argstr version copied)
+check_not "the host does not have it" on web1 nix-store --check-validity "$next"
+check "copy" belay copy "$next" --to root@web1
+like "copy: says how much" "$OUT" '^\[web1\] Copied [0-9]+ of [0-9]+ paths: [0-9.]+ (bytes|KiB) for [0-9.]+ KiB$'
+check "the host has it, whole" valid web1 "$next"
+check "copy again" belay copy "$next" --to root@web1
+like "copy again: nothing is sent" "$OUT" '^\[web1\] All [0-9]+ paths were there$'
+is "nothing was activated" "$(on web1 readlink /run/current-system)" "$old"
+for level in 0 1 19; do
+  next=$(system web1 11 --argstr version "level$level")
+  check "level $level" belay copy "$next" --to root@web1 --compression "$level"
+  check_not "level $level: nothing came twice" grep -q "sent again" "$OUT"
+  check "level $level: whole" valid web1 "$next"
+done
+
+# ---- several hosts, one of which is not there, and paths that are large and new
+cat > "$TEST/big.nix" << 'X'
+{ name, bytes }: derivation { inherit name; system = builtins.currentSystem; builder = "/bin/sh";
+  args = [ "-c" "PATH=/bin:/usr/bin; mkdir $out; head -c ${toString bytes} /dev/urandom > $out/random; head -c ${toString bytes} /dev/zero > $out/zero; echo $out > $out/self" ]; }
+X
+big() { "$TB/ctl" nix-build --no-out-link "$TEST/big.nix" --argstr name "$1" --arg bytes "$2" 2> /dev/null; }
+path=$(big one 40000000)
+check "a large path to two hosts and one that is not there" test -n "$path"
+belay copy "$path" --to root@web1,root@web2,root@10.77.0.250 --memory 16
+is "its status" "$RC" 1
+like "one is not reached" "$OUT" '^\[10.77.0.250\] .*Not copied'
+check "the first has it" valid web1 "$path"
+check "the second has it" valid web2 "$path"
+
+# ---- cut off in the middle: what came whole is not sent again
+for i in 1 2 3 4; do parts+=("$(big "part$i" 15000000)"); done
+belay_start copy "${parts[@]}" --to root@web1 --compression 0
+wait_for 20 on web1 nix-store --check-validity "${parts[0]}" > /dev/null 2>&1
+kill -INT "$BELAY_PID"
+belay_wait
+is "interrupted: status" "$RC" 130
+check "once more" belay copy "${parts[@]}" --to root@web1 --compression 0
+check "all of them are there" valid web1 "${parts[3]}"
+check_not "and the first came only once" grep -qE "Copied 4 of" "$OUT"
+
+# ---- push
+next=$(system web1 11 --argstr version pushed)
+fleet web1="$next"
+check "push" belay push --fleet-json "$FLEET"
+check "push: it is there" valid web1 "$next"
+is "push: it is kept" "$(on web1 readlink /nix/var/nix/gcroots/belay/next)" "$next"
+is "push: nothing was activated" "$(on web1 readlink /run/current-system) $(state_of web1)" "$old NONE"
+check "and it is deployed" belay deploy --fleet-json "$FLEET"
+check_not "with nothing left to copy" grep -q "copying path" "$OUT"
+oracle web1 COMMITTED "$next"
+
+# ---- what cannot be
+belay copy /nix/store/zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz-nothing --to root@web1
+is "a path that there is not: status" "$RC" 2
+belay copy /etc/passwd --to root@web1
+is "no store path: status" "$RC" 2
+belay copy "$next"
+is "no host: status" "$RC" 2
+like "no host: what to do" "$OUT" "name a host: --to"
+done_testing
