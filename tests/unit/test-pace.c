@@ -43,10 +43,8 @@ static void the_slower_the_link_the_harder(void **state)
 	const struct {
 		uint64_t bytes_per_s;
 		int level;
-	} cases[] = {
-		{ 0, 10 },       { 1000, 10 },     { 2000000, 10 },   { 12500000, 10 },
-		{ 60000000, 3 }, { 120000000, 1 }, { 1000000000, 0 },
-	};
+	} cases[] = { { 0, 10 },       { 1000, 10 },     { 2000000, 10 },  { 12500000, 3 },
+		      { 60000000, 1 }, { 120000000, 0 }, { 1000000000, 0 } };
 	for (size_t i = 0; i < BL_COUNT(cases); i++) {
 		struct bl_pace p = after(cases[i].bytes_per_s, 1000);
 		assert_int_equal(bl_pace_level(&p, false), cases[i].level);
