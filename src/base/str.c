@@ -188,7 +188,9 @@ bool bl_glob(const char *pattern, const char *s)
 
 void bl_strv_add_take(struct bl_strv *v, char *s)
 {
-	v->items = bl_xrealloc(v->items, v->n + 2, sizeof(*v->items));
+	/* room up to the next power of two: long lists are not to be moved for each item */
+	if ((v->n & (v->n + 1)) == 0)
+		v->items = bl_xrealloc(v->items, 2 * (v->n + 1), sizeof(*v->items));
 	v->items[v->n++] = s;
 	v->items[v->n] = NULL;
 }
