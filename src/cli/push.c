@@ -27,7 +27,7 @@
 		  "for a piece and what it is told by (128)",                              \
 		  offsetof(struct bl_args, memory),                                        \
 		  4,                                                                       \
-		  1024 },                                                                  \
+		  256 },                                                                   \
 	{                                                                                  \
 		"parallel", 0, BL_OPT_NUMBER, "N", "hosts worked on at once (default 10)", \
 			offsetof(struct bl_args, parallel), 1, 1000                        \
@@ -246,13 +246,33 @@ const struct bl_command bl_cmd_push = {
 
 /* ---- copy */
 
-/* The store paths that the words are or lead to, such as ./result. */
+/* The store path that @word is, is in or leads to, such as ./result; NULL: it is not there. */
+static char *store_path_of(const char *word)
+{
+	static const char store[] = BL_STORE_DIR "/";
+	bl_autofree char *link = bl_readlink(word);
+	char *path = NULL;
+	/* one that is a link itself is meant, not what it leads to */
+	if (bl_starts_with(word, store))
+		path = access(word, F_OK) == 0 || link ? bl_xstrdup(word) : NULL;
+	else if (link && bl_starts_with(link, store))
+		path = BL_STEAL(link);
+	else
+		path = bl_realpath(word);
+	if (path && bl_starts_with(path, store)) {
+		char *end = strchr(path + sizeof(store) - 1, '/');
+		if (end)
+			*end = '\0';
+	}
+	return path;
+}
+
 static int find_paths(const struct bl_strv *words, struct bl_strv *out, struct bl_err *err)
 {
 	if (words->n == 0)
 		return bl_err_set(err, BL_E_USAGE, "name a store path, like ./result");
 	for (size_t i = 0; i < words->n; i++) {
-		bl_autofree char *path = bl_realpath(words->items[i]);
+		bl_autofree char *path = store_path_of(words->items[i]);
 		if (!path)
 			return bl_err_set(err, BL_E_USAGE, "'%s' is not there",
 					  words->items[i]);

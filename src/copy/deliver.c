@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -250,6 +251,14 @@ static void run(struct deliverer *d)
 	free(d->hosts);
 }
 
+/* Threads for all processors, and some for what only waits; before the first of them. */
+static void set_threads(void)
+{
+	char text[16];
+	snprintf(text, sizeof(text), "%u", uv_available_parallelism() + 4);
+	setenv("UV_THREADPOOL_SIZE", text, 0);
+}
+
 int bl_deliver(const struct bl_deliver_spec *spec, bool *out_interrupted, struct bl_err *err)
 {
 	struct deliverer d = { .spec = spec, .dir = "/tmp/belay-XXXXXX" };
@@ -262,6 +271,7 @@ int bl_deliver(const struct bl_deliver_spec *spec, bool *out_interrupted, struct
 		bl_loop_end(&d.loop);
 	} else {
 		signal(SIGPIPE, SIG_IGN);
+		set_threads();
 		run(&d);
 		rc = 0;
 	}

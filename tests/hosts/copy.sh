@@ -46,6 +46,17 @@ check "once more" belay copy "${parts[@]}" --to root@web1 --compression 0
 check "all of them are there" valid web1 "${parts[3]}"
 check_not "and the first came only once" grep -qE "Copied 4 of" "$OUT"
 
+# ---- what is a link itself, and what is in a path
+cat > "$TEST/link.nix" << 'X'
+derivation { name = "link"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "PATH=/bin:/usr/bin; ln -s /etc/hostname $out" ]; }
+X
+link=$("$TB/ctl" nix-build --no-out-link "$TEST/link.nix" 2> "$TEST/link.err")
+[ -n "$link" ] || diag < "$TEST/link.err"
+check "a store path that is a link" belay copy "$link" --to root@web1
+check "it is there, as the link" valid web1 "$link"
+check "a file in a store path" belay copy "$path/self" --to root@web2
+like "means all of that path" "$OUT" 'All [0-9]+ paths were there'
+
 # ---- push
 next=$(system web1 11 --argstr version pushed)
 fleet web1="$next"
