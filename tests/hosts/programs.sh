@@ -21,14 +21,18 @@ trace() {
 # systemd's own units are not ours.
 foreign() {
   awk '
-    /execve\("/ && / = 0$/ {
-      pid = $1; path = $0; sub(/.*execve\("/, "", path); sub(/".*/, "", path)
+    function runs(pid, path, line) {
       if (path ~ /bin\/belay-agent$/) ours[pid] = 1
       if (path ~ /switch-to-configuration$/) { ours[pid] = 0; theirs[pid] = 1 }
       # first contact: the login shell runs our script
-      if ($0 ~ /belay-user/) ours[pid] = 1
+      if (line ~ /belay-user/) ours[pid] = 1
       if (ours[pid]) { n++; if (path !~ /^\/nix\/store\// && path !~ /^\/run\/current-system\/sw\/bin\// && path !~ /^\/run\/wrappers\/bin\// && path != "/bin/sh") print path }
     }
+    /execve\("/ { path = $0; sub(/.*execve\("/, "", path); sub(/".*/, "", path) }
+    /execve\("/ && / = 0$/ { runs($1, path, $0) }
+    # On a busy machine others come in between, and it is told in two lines.
+    /execve\("/ && /<unfinished/ { begun[$1] = path; line[$1] = $0 }
+    /execve resumed>/ && / = 0$/ { runs($1, begun[$1], line[$1]) }
     # The id of a child is the host'"'"'s own; strace adds ours. A parent may be told of its child after
     # the child has executed the switcher.
     /(clone3?|v?fork)(\(| resumed>)/ && match($0, /[0-9]+ in strace/) {
