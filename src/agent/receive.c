@@ -268,11 +268,6 @@ static int take_pairs(struct receive *r, const struct bl_frame *f, struct bl_err
 				  &r->pairs, &r->n_pairs, err);
 }
 
-static void put_hash(char *out, const char *path)
-{
-	memcpy(out, path + sizeof(BL_STORE_DIR), BL_STORE_HASH_LEN);
-}
-
 static void guess(struct receive *r)
 {
 	size_t n = r->unpack.n_infos;
@@ -291,8 +286,10 @@ static int end_pairs(struct receive *r, struct bl_err *err)
 	r->partners = bl_xcalloc(r->olds.paths.n + 1, sizeof(r->partners[0]));
 	for (size_t i = 0; i < r->n_pairs; i++) {
 		struct bl_hash_pair *pair = &r->partners[r->pairs[i].old];
-		put_hash(pair->old, r->olds.paths.items[r->pairs[i].old]);
-		put_hash(pair->new, r->paths.items[r->pairs[i].new]);
+		memcpy(pair->old, bl_store_path_hash(r->olds.paths.items[r->pairs[i].old]),
+		       BL_STORE_HASH_LEN);
+		memcpy(pair->new, bl_store_path_hash(r->paths.items[r->pairs[i].new]),
+		       BL_STORE_HASH_LEN);
 	}
 	guess(r);
 	bl_freep(&r->pairs);

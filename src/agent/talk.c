@@ -30,9 +30,17 @@ int bl_talk_frame(uint16_t type, const void *payload, size_t len)
 	return bl_write_all(STDOUT_FILENO, out.data, out.len, NULL);
 }
 
-static int gone(struct bl_err *err)
+static int read_more(int fd, struct bl_buf *in, struct bl_err *err)
 {
-	return bl_err_set(err, BL_E_UNREACHABLE, "the other end has gone");
+	char chunk[65536];
+	ssize_t n;
+	do {
+		n = read(fd, chunk, sizeof(chunk));
+	} while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return bl_err_set(err, BL_E_UNREACHABLE, "the other end has gone");
+	bl_buf_append(in, chunk, (size_t)n);
+	return 0;
 }
 
 int bl_frame_read(int fd, struct bl_buf *in, size_t *used, struct bl_frame *out,
@@ -47,13 +55,8 @@ int bl_frame_read(int fd, struct bl_buf *in, size_t *used, struct bl_frame *out,
 		/* less than a frame is moved, once for each that did not come as a whole */
 		bl_buf_drop(in, *used);
 		*used = 0;
-		char chunk[65536];
-		ssize_t n = read(fd, chunk, sizeof(chunk));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return gone(err);
-		bl_buf_append(in, chunk, (size_t)n);
+		if (read_more(fd, in, err) < 0)
+			return -1;
 	}
 }
 
@@ -75,12 +78,7 @@ int bl_msg_read(int fd, struct bl_buf *in, int timeout_ms, struct bl_msg *out,
 					  timeout_ms);
 		if (poll(&p, 1, timeout_ms < 0 ? -1 : (int)left) <= 0)
 			continue;
-		char chunk[4096];
-		ssize_t n = read(fd, chunk, sizeof(chunk));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return gone(err);
-		bl_buf_append(in, chunk, (size_t)n);
+		if (read_more(fd, in, err) < 0)
+			return -1;
 	}
 }

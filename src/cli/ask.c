@@ -71,12 +71,9 @@ static void on_msg(void *ctx, const struct bl_msg *m)
 static void on_need_agent(void *ctx, const char *machine)
 {
 	struct asking *h = ctx;
-	bl_autofree char *agent = bl_agent_for(h->node->agent, machine);
+	bl_autofree char *agent =
+		bl_agent_pick(h->node->agent, machine, &h->answer->what, &h->answer->remedy);
 	h->answer->reached = h->answer->no_agent = true;
-	if (!agent) {
-		bl_autofree char *system = bl_xprintf("%.40s-linux", machine);
-		bl_agent_missing(system, &h->answer->what, &h->answer->remedy);
-	}
 	end(h);
 }
 

@@ -89,12 +89,10 @@ static void on_need_agent(void *ctx, const char *machine)
 {
 	struct host *h = ctx;
 	struct bl_err err = { 0 };
-	bl_autofree char *agent = bl_agent_for(h->node->agent, machine);
+	bl_autofree char *what = NULL;
+	bl_autofree char *remedy = NULL;
+	bl_autofree char *agent = bl_agent_pick(h->node->agent, machine, &what, &remedy);
 	if (!agent) {
-		bl_autofree char *system = bl_xprintf("%.40s-linux", machine);
-		bl_autofree char *what = NULL;
-		bl_autofree char *remedy = NULL;
-		bl_agent_missing(system, &what, &remedy);
 		end(h, NULL, what, remedy);
 		return;
 	}

@@ -35,17 +35,12 @@ static int compare_hashes(const void *a, const void *b)
 	return memcmp(x->hash, y->hash, BL_STORE_HASH_LEN);
 }
 
-static const char *hash_of(const char *path)
-{
-	return path + sizeof(BL_STORE_DIR);
-}
-
 /* The numbers of a closure by the hashes of its paths. */
 static struct hashed *by_hash(const struct bl_local *l)
 {
 	struct hashed *all = bl_xcalloc(l->infos.n + 1, sizeof(*all));
 	for (size_t i = 0; i < l->infos.n; i++)
-		all[i] = (struct hashed){ hash_of(l->sorted.items[i]), (uint32_t)i };
+		all[i] = (struct hashed){ bl_store_path_hash(l->sorted.items[i]), (uint32_t)i };
 	qsort(all, l->infos.n, sizeof(*all), compare_hashes);
 	return all;
 }
@@ -144,7 +139,7 @@ static void add_pairs_of(const struct planner *p, uint32_t base, struct bl_load_
 	for (size_t i = 0; i <= n; i++) {
 		uint32_t ref = i < n ? p->old->refs[base][i] : base;
 		const struct bl_hash_pair *pair =
-			pair_of(p->pairing, hash_of(p->old->infos.items[ref].path));
+			pair_of(p->pairing, bl_store_path_hash(p->old->infos.items[ref].path));
 		if (pair)
 			piece->pairs[piece->n_pairs++] = *pair;
 	}

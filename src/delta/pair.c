@@ -85,7 +85,7 @@ static int by_old_hash(const void *a, const void *b)
 
 static struct name name_of(const struct bl_pair_path *p, size_t place, bool sizes)
 {
-	struct name n = { .hash = p->path + sizeof(BL_STORE_DIR),
+	struct name n = { .hash = bl_store_path_hash(p->path),
 			  .text = bl_store_path_name(p->path),
 			  .size = sizes ? p->size_bytes : 0,
 			  .place = (uint32_t)place };

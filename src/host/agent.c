@@ -36,3 +36,13 @@ char *bl_agent_for(const char *agent, const char *machine)
 			return bl_xstrdup(words.items[i] + len + 1);
 	return NULL;
 }
+
+char *bl_agent_pick(const char *agent, const char *machine, char **out_what, char **out_remedy)
+{
+	char *path = bl_agent_for(agent, machine);
+	/* the host's word, which may be anything */
+	bl_autofree char *system = bl_xprintf("%.40s-linux", machine);
+	if (!path)
+		bl_agent_missing(system, out_what, out_remedy);
+	return path;
+}

@@ -19,5 +19,7 @@ void bl_agent_missing(const char *system, char **out_what, char **out_remedy);
  * NULL.
  */
 char *bl_agent_for(const char *agent, const char *machine);
+/* The same; where it is NULL, what is wrong and what helps, both new strings. */
+char *bl_agent_pick(const char *agent, const char *machine, char **out_what, char **out_remedy);
 
 #endif

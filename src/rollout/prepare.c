@@ -164,13 +164,11 @@ void bl_way_copy(struct bl_way *h, bool with_agent)
 static void on_need_agent(void *ctx, const char *machine)
 {
 	struct bl_way *h = ctx;
-	bl_autofree char *agent = bl_agent_for(h->node->agent, machine);
+	bl_autofree char *what = NULL;
+	bl_autofree char *remedy = NULL;
+	bl_autofree char *agent = bl_agent_pick(h->node->agent, machine, &what, &remedy);
 	bl_kv_set(&h->facts, "machine", machine);
 	if (!agent) {
-		bl_autofree char *system = bl_xprintf("%.40s-linux", machine);
-		bl_autofree char *what = NULL;
-		bl_autofree char *remedy = NULL;
-		bl_agent_missing(system, &what, &remedy);
 		bl_way_blame(h, BL_OUT_REFUSED, what, remedy);
 		bl_way_apply(h, BL_CE_FAILED);
 		return;

@@ -38,6 +38,11 @@ int bl_store_path_check(const char *s, const char *what, struct bl_err *err)
 			  s);
 }
 
+const char *bl_store_path_hash(const char *path)
+{
+	return path + sizeof(BL_STORE_DIR);
+}
+
 const char *bl_store_path_name(const char *path)
 {
 	return bl_store_path_ok(path) ? path + sizeof(BL_STORE_DIR) + BL_STORE_HASH_LEN + 1

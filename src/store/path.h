@@ -16,6 +16,8 @@
 bool bl_store_path_ok(const char *s);
 /* The same as an error that names @what ("toplevel of web1") and @s. */
 int bl_store_path_check(const char *s, const char *what, struct bl_err *err) BL_MUST_CHECK;
+/* The BL_STORE_HASH_LEN characters of a store path's hash, no NUL behind them; borrowed. */
+const char *bl_store_path_hash(const char *path);
 /* "nixos-system-web1-24.11" of a store path; borrowed, never NULL. */
 const char *bl_store_path_name(const char *path);
 

@@ -167,7 +167,7 @@ int bl_query_find(struct bl_daemon *d, const char *hash_part, char **out, struct
 	struct bl_err refusal = { 0 };
 	int rc = bl_exchange_drain(x, err);
 	if (rc == 0 && !refused(&refusal, &found, hash_part) && *found.text &&
-	    strncmp(found.text + sizeof(BL_STORE_DIR), hash_part, BL_STORE_HASH_LEN) != 0)
+	    strncmp(bl_store_path_hash(found.text), hash_part, BL_STORE_HASH_LEN) != 0)
 		(void)bl_err_set(&refusal, BL_E_INPUT, "%s is not what was asked for",
 				 found.text);
 	if (rc == 0)
