@@ -45,7 +45,7 @@ int bl_stream_socket(int family)
 
 int bl_memory_file(void)
 {
-	return bl_nameless_file();
+	return bl_nameless_file(bl_tmp_dir("/tmp"));
 }
 
 void bl_close_others_at_exec(void)

@@ -55,11 +55,15 @@ char *bl_slurp(const char *path, size_t max)
 	return text;
 }
 
-int bl_nameless_file(void)
+const char *bl_tmp_dir(const char *otherwise)
 {
 	const char *dir = getenv("TMPDIR");
-	bl_autofree char *path =
-		bl_xprintf("%s/belay-XXXXXX", dir && *dir == '/' ? dir : "/tmp");
+	return dir && *dir == '/' ? dir : otherwise;
+}
+
+int bl_nameless_file(const char *dir)
+{
+	bl_autofree char *path = bl_xprintf("%s/belay-XXXXXX", dir);
 	int fd = mkostemp(path, O_CLOEXEC);
 	if (fd >= 0)
 		unlink(path);

@@ -18,9 +18,11 @@ int bl_read_file_at(int dir_fd, const char *name, size_t max, char **out_text, s
 /* For /proc, /sys and the store, where links are expected. NULL when it cannot be read. */
 char *bl_slurp(const char *path, size_t max);
 
-/* A file without a name in the folder for temporary ones, empty, closed in programs that are
- * started; -1 and errno when it cannot be made. */
-int bl_nameless_file(void);
+/* $TMPDIR, or @otherwise where that is no absolute path; borrowed. */
+const char *bl_tmp_dir(const char *otherwise);
+/* A file without a name in @dir, empty, closed in programs that are started; -1 and errno when
+ * it cannot be made. */
+int bl_nameless_file(const char *dir);
 int bl_write_all(int fd, const void *data, size_t len, struct bl_err *err) BL_MUST_CHECK;
 /*
  * Replaces @name in @dir_fd by @data: temporary file, fsync, rename, fsync of the folder. When

@@ -71,8 +71,8 @@ static void on_msg(void *ctx, const struct bl_msg *m)
 static void on_need_agent(void *ctx, const char *machine)
 {
 	struct asking *h = ctx;
-	bl_autofree char *agent =
-		bl_agent_pick(h->node->agent, machine, &h->answer->what, &h->answer->remedy);
+	/* it is not brought there; whether there is one is told */
+	free(bl_agent_pick(h->node->agent, machine, &h->answer->what, &h->answer->remedy));
 	h->answer->reached = h->answer->no_agent = true;
 	end(h);
 }

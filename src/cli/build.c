@@ -489,3 +489,57 @@ void bl_built_end(struct bl_built *built)
 	free(built->roots);
 	*built = (struct bl_built){ 0 };
 }
+
+static int build_and(const struct bl_args *args, const char *name, struct bl_fleet *fleet,
+		     struct bl_selection *sel,
+		     int (*then)(const struct bl_args *args, struct bl_fleet *fleet,
+				 const struct bl_selection *sel, struct bl_err *err),
+		     struct bl_err *err)
+{
+	bl_autofree char *dir = NULL;
+	if (bl_history_dir(&dir, err) < 0)
+		return -1;
+	bl_autofree char *roots = bl_xprintf("%s/runs/%s.%d", dir, name, (int)getpid());
+	const struct bl_build_spec spec = {
+		.fleet = fleet,
+		.sel = sel,
+		.roots = roots,
+		.args = args,
+		.build_host = args->build_host,
+		.keep_going = args->keep_going,
+		.parallel = args->parallel,
+		.mode = bl_cmd_ui_mode(args),
+	};
+	struct bl_built built = { 0 };
+	int code = bl_cmd_build(&spec, &built, err);
+	if (code == 0)
+		code = then(args, fleet, sel, err);
+	if (code < 0 && built.interrupted) {
+		bl_cmd_fail(err);
+		code = BL_EXIT_INTERRUPTED;
+	}
+	if (code == BL_EXIT_OK && built.n_missing > 0)
+		code = BL_EXIT_FAILED;
+	bl_built_end(&built);
+	rmdir(roots);
+	return code;
+}
+
+int bl_cmd_with_built(const struct bl_args *args, const char *name,
+		      int (*then)(const struct bl_args *args, struct bl_fleet *fleet,
+				  const struct bl_selection *sel, struct bl_err *err))
+{
+	struct bl_err err = { 0 };
+	BL_AUTO(bl_source) source = { 0 };
+	BL_AUTO(bl_fleet) fleet = { 0 };
+	BL_AUTO(bl_selection) sel = { 0 };
+	size_t failed = 0;
+	if (bl_cmd_fleet(args, &source, &fleet, &sel, &err) < 0 ||
+	    bl_cmd_evaluate(args, &source, &fleet, &sel, &failed, &err) < 0)
+		return bl_cmd_fail(&err);
+	bl_cmd_addresses(&fleet, &sel);
+	int code = build_and(args, name, &fleet, &sel, then, &err);
+	if (code < 0)
+		return bl_cmd_fail(&err);
+	return code == BL_EXIT_OK && failed ? BL_EXIT_FAILED : code;
+}

@@ -50,6 +50,13 @@ struct bl_built {
  */
 int bl_cmd_build(const struct bl_build_spec *spec, struct bl_built *out,
 		 struct bl_err *err) BL_MUST_CHECK;
+/*
+ * A command that reads the fleet, evaluates, finds where the hosts are, builds, and then has
+ * @then do what it is for; @name is its own. An exit code, everything told.
+ */
+int bl_cmd_with_built(const struct bl_args *args, const char *name,
+		      int (*then)(const struct bl_args *args, struct bl_fleet *fleet,
+				  const struct bl_selection *sel, struct bl_err *err));
 /* Drops the roots, and what @built holds, also after a failure. */
 void bl_built_end(struct bl_built *built);
 

@@ -10,7 +10,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static const struct bl_option options[] = {
 	BL_FLEET_OPTIONS,
@@ -101,57 +100,20 @@ static int tell(const struct bl_args *args, const struct bl_selection *sel,
 	return code;
 }
 
-static int plan(const struct bl_args *args, struct bl_fleet *fleet, struct bl_selection *sel,
-		struct bl_err *err)
+static int plan_built(const struct bl_args *args, struct bl_fleet *fleet BL_UNUSED,
+		      const struct bl_selection *sel, struct bl_err *err)
 {
-	bl_autofree char *dir = NULL;
-	if (bl_history_dir(&dir, err) < 0)
-		return -1;
-	bl_autofree char *roots = bl_xprintf("%s/runs/plan.%d", dir, (int)getpid());
-	const struct bl_build_spec spec = {
-		.fleet = fleet,
-		.sel = sel,
-		.roots = roots,
-		.args = args,
-		.build_host = args->build_host,
-		.keep_going = args->keep_going,
-		.parallel = args->parallel,
-		.mode = bl_cmd_ui_mode(args),
-	};
-	struct bl_built built = { 0 };
 	struct hosts h = { 0 };
-	int code = bl_cmd_build(&spec, &built, err);
-	if (code == 0)
-		code = look(args, sel, &h, err);
+	int code = look(args, sel, &h, err);
 	if (code == 0)
 		code = tell(args, sel, &h);
-	if (code < 0 && built.interrupted) {
-		bl_cmd_fail(err);
-		code = BL_EXIT_INTERRUPTED;
-	}
-	if (code == BL_EXIT_OK && built.n_missing > 0)
-		code = BL_EXIT_FAILED;
 	hosts_free(&h);
-	bl_built_end(&built);
-	rmdir(roots);
 	return code;
 }
 
 static int run_plan(const struct bl_args *args)
 {
-	struct bl_err err = { 0 };
-	BL_AUTO(bl_source) source = { 0 };
-	BL_AUTO(bl_fleet) fleet = { 0 };
-	BL_AUTO(bl_selection) sel = { 0 };
-	size_t failed = 0;
-	if (bl_cmd_fleet(args, &source, &fleet, &sel, &err) < 0 ||
-	    bl_cmd_evaluate(args, &source, &fleet, &sel, &failed, &err) < 0)
-		return bl_cmd_fail(&err);
-	bl_cmd_addresses(&fleet, &sel);
-	int code = plan(args, &fleet, &sel, &err);
-	if (code < 0)
-		return bl_cmd_fail(&err);
-	return code == BL_EXIT_OK && failed ? BL_EXIT_FAILED : code;
+	return bl_cmd_with_built(args, "plan", plan_built);
 }
 
 const struct bl_command bl_cmd_plan = {

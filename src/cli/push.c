@@ -107,13 +107,6 @@ static void on_tick(void *ctx)
 	bl_ui_tick(t->ui);
 }
 
-/* Where much may be written for a while. */
-static const char *spool_dir(void)
-{
-	const char *dir = getenv("TMPDIR");
-	return dir && *dir ? dir : "/var/tmp";
-}
-
 static int deliver(const struct bl_args *args, const struct bl_delivery *items, size_t n,
 		   struct bl_err *err)
 {
@@ -124,7 +117,8 @@ static int deliver(const struct bl_args *args, const struct bl_delivery *items, 
 		.items = items,
 		.n = n,
 		.parallel = (unsigned)args->parallel,
-		.engine = { .dir = spool_dir(),
+		.engine = { /* where much may be written for a while */
+			    .dir = bl_tmp_dir("/var/tmp"),
 			    .level = args->compression == BL_NOT_GIVEN ? BL_ENGINE_ADAPTS
 								       : (int)args->compression,
 			    .memory_bytes = args->memory << 20 },
@@ -172,53 +166,9 @@ static int push_built(const struct bl_args *args, struct bl_fleet *fleet,
 	return code;
 }
 
-static int push(const struct bl_args *args, struct bl_fleet *fleet, struct bl_selection *sel,
-		struct bl_err *err)
-{
-	bl_autofree char *dir = NULL;
-	if (bl_history_dir(&dir, err) < 0)
-		return -1;
-	bl_autofree char *roots = bl_xprintf("%s/runs/push.%d", dir, (int)getpid());
-	const struct bl_build_spec spec = {
-		.fleet = fleet,
-		.sel = sel,
-		.roots = roots,
-		.args = args,
-		.build_host = args->build_host,
-		.keep_going = args->keep_going,
-		.parallel = args->parallel,
-		.mode = bl_cmd_ui_mode(args),
-	};
-	struct bl_built built = { 0 };
-	int code = bl_cmd_build(&spec, &built, err);
-	if (code == 0)
-		code = push_built(args, fleet, sel, err);
-	if (code < 0 && built.interrupted) {
-		bl_cmd_fail(err);
-		code = BL_EXIT_INTERRUPTED;
-	}
-	if (code == BL_EXIT_OK && built.n_missing > 0)
-		code = BL_EXIT_FAILED;
-	bl_built_end(&built);
-	rmdir(roots);
-	return code;
-}
-
 static int run_push(const struct bl_args *args)
 {
-	struct bl_err err = { 0 };
-	BL_AUTO(bl_source) source = { 0 };
-	BL_AUTO(bl_fleet) fleet = { 0 };
-	BL_AUTO(bl_selection) sel = { 0 };
-	size_t failed = 0;
-	if (bl_cmd_fleet(args, &source, &fleet, &sel, &err) < 0 ||
-	    bl_cmd_evaluate(args, &source, &fleet, &sel, &failed, &err) < 0)
-		return bl_cmd_fail(&err);
-	bl_cmd_addresses(&fleet, &sel);
-	int code = push(args, &fleet, &sel, &err);
-	if (code < 0)
-		return bl_cmd_fail(&err);
-	return code == BL_EXIT_OK && failed ? BL_EXIT_FAILED : code;
+	return bl_cmd_with_built(args, "push", push_built);
 }
 
 static const struct bl_option push_options[] = {

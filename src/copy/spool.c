@@ -71,11 +71,9 @@ static void on_async(uv_async_t *async)
 int bl_spool_new(uv_loop_t *loop, const struct bl_spool_spec *spec, struct bl_spool **out,
 		 struct bl_err *err)
 {
-	bl_autofree char *name = bl_xprintf("%s/spool-XXXXXX", spec->dir);
-	int fd = mkostemp(name, O_CLOEXEC);
+	int fd = bl_nameless_file(spec->dir);
 	if (fd < 0)
 		return bl_err_sys(err, errno, "make a file in %s", spec->dir);
-	unlink(name);
 	struct bl_spool *s = bl_xcalloc(1, sizeof(*s));
 	s->loop = loop;
 	s->spec = *spec;

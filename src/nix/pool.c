@@ -59,8 +59,8 @@ static int start(struct pool *p, const struct bl_strv *argv, size_t task, struct
 	r->task = task;
 	r->start_ns = bl_now_boot_ns();
 	/* a pipe would have to be read while others are waited for */
-	r->out = bl_nameless_file();
-	r->err = bl_nameless_file();
+	r->out = bl_nameless_file(bl_tmp_dir("/tmp"));
+	r->err = bl_nameless_file(bl_tmp_dir("/tmp"));
 	int rc =
 		r->out < 0 || r->err < 0
 			? bl_err_sys(err, errno, "make a file in the folder for temporary ones")
