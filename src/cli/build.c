@@ -322,16 +322,15 @@ static void flags_of(const struct bl_build_spec *spec, struct bl_strv *out)
 static int build_for_scripts(const struct work *w, struct bl_err *err)
 {
 	const struct bl_build_spec *spec = w->spec;
-	BL_AUTO(bl_strv) needs = { 0 };
 	BL_AUTO(bl_strv) flags = { 0 };
-	bl_autofree char *root = bl_xprintf("%s/root-scripts", spec->roots);
-	for (size_t i = 0; i < spec->sel->n; i++)
-		bl_strv_append(&needs, &spec->sel->nodes[i]->script_needs);
-	if (needs.n == 0)
-		return 0;
 	flags_of(spec, &flags);
-	if (bl_build_root((const char *const *)needs.items, root, &flags, err) < 0)
-		return bl_err_wrap(err, "what the nodes' scripts need");
+	for (size_t i = 0; i < spec->sel->n; i++) {
+		const struct bl_node *node = spec->sel->nodes[i];
+		const char *const *needs = (const char *const *)node->script_needs.items;
+		bl_autofree char *root = bl_xprintf("%s/root-scripts-%zu", spec->roots, i);
+		if (node->script_needs.n > 0 && bl_build_root(needs, root, &flags, err) < 0)
+			return bl_err_wrap(err, "node %s: what its scripts need", node->name);
+	}
 	return 0;
 }
 

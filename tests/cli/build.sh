@@ -247,7 +247,7 @@ sed -i 's/echo/false/' fleet.nix
 forget
 run deploy -f fleet.nix
 exits "what a script needs cannot be built: status" 1
-says "what a script needs cannot be built: says so" "what the nodes' scripts need: "
+says "what a script needs cannot be built: says so" "belay: node web1: what its scripts need: "
 is "what a script needs cannot be built: no host was asked" "$(lines_of "$tmp/ssh.log")" 0
 
 # ---- interrupts
