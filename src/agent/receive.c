@@ -194,15 +194,41 @@ static int say_have(struct receive *r, const bool *valid, struct bl_err *err)
 	return 0;
 }
 
+/*
+ * What refers to all of them is valid: so are they. That is known before the list of them has
+ * come over a slow line.
+ */
+static int look_at_top(struct receive *r, const char *top, struct bl_err *err)
+{
+	BL_AUTO(bl_strv) one = { 0 };
+	bool valid = false;
+	if (!bl_store_path_ok(top))
+		return 0;
+	bl_strv_add(&one, top);
+	r->remedy = no_daemon;
+	if (bl_query_temp_roots(r->daemon, &one, err) < 0 ||
+	    bl_query_valid(r->daemon, &one, &valid, err) < 0)
+		return -1;
+	if (valid)
+		r->stage = DONE;
+	return 0;
+}
+
 static int begin(struct receive *r, const struct bl_kv *kv, struct bl_err *err)
 {
-	if (read_paths(r, kv, err) < 0 || open_daemon(r, err) < 0)
+	if (open_daemon(r, err) < 0 || look_at_top(r, bl_kv_str(kv, "top"), err) < 0)
+		return -1;
+	if (r->stage == DONE)
+		return 0;
+	if (read_paths(r, kv, err) < 0)
 		return -1;
 	bl_autofree bool *valid = bl_xcalloc(r->paths.n, sizeof(valid[0]));
 	r->remedy = no_daemon;
 	if (look_at_store(r, bl_kv_bool(kv, "substitute"), valid, err) < 0 ||
 	    look_at_olds(r, err) < 0)
 		return -1;
+	if (r->missing == 0)
+		r->stage = DONE;
 	r->awaited = bl_xcalloc(r->paths.n, sizeof(r->awaited[0]));
 	for (size_t i = 0; i < r->paths.n; i++)
 		r->awaited[i] = !valid[i];
@@ -388,8 +414,6 @@ static int receive(struct receive *r, const struct bl_kv *kv, struct bl_err *err
 {
 	if (begin(r, kv, err) < 0)
 		return -1;
-	if (r->missing == 0)
-		r->stage = DONE;
 	while (r->stage != DONE) {
 		struct bl_frame f;
 		if (next_frame(r, &f, err) < 0 || take_frame(r, &f, err) < 0)
@@ -398,7 +422,7 @@ static int receive(struct receive *r, const struct bl_kv *kv, struct bl_err *err
 	return bl_talk_reply(BL_MSG_OK, NULL) < 0 ? has_gone(err) : 0;
 }
 
-/* What was on its way when it was refused. */
+/* What was on its way when it was refused, or not needed. */
 static int skip_rest(struct receive *r)
 {
 	struct bl_err err = { 0 };
@@ -435,12 +459,12 @@ int bl_receive(const struct bl_receive_spec *spec, const struct bl_kv *kv, struc
 	r.decoder = bl_decoder_new(spec->memory_bytes);
 	int rc = receive(&r, kv, &err);
 	bool refused = rc < 0 && err.code != BL_E_UNREACHABLE;
+	bool more = refused || r.paths.n == 0;
 	end(&r);
-	if (refused) {
+	if (refused)
 		rc = bl_talk_refuse(err.msg, r.remedy);
-		if (rc == 0)
-			rc = skip_rest(&r);
-	}
+	if (rc == 0 && more)
+		rc = skip_rest(&r);
 	bl_buf_drop(in, r.used);
 	return rc;
 }

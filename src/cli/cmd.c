@@ -420,6 +420,17 @@ int bl_cmd_agents(struct bl_fleet *fleet, const struct bl_selection *sel, struct
 	return 0;
 }
 
+struct bl_engine_spec bl_cmd_engine(const struct bl_args *args)
+{
+	return (struct bl_engine_spec){
+		/* where much may be written for a while */
+		.dir = bl_tmp_dir("/var/tmp"),
+		.level = args->compression == BL_NOT_GIVEN ? BL_ENGINE_ADAPTS
+							   : (int)args->compression,
+		.memory_bytes = args->memory << 20,
+	};
+}
+
 int bl_cmd_history(struct bl_history **out, struct bl_err *err)
 {
 	bl_autofree char *dir = NULL;

@@ -21,8 +21,8 @@ static const struct bl_option options[] = {
 	BL_FLEET_OPTIONS,
 	BL_EVAL_OPTIONS,
 	BL_BUILD_OPTIONS,
-	{ "parallel", 0, BL_OPT_NUMBER, "N", "hosts worked on at once (default 10)",
-	  offsetof(struct bl_args, parallel), 1, 1000 },
+	BL_COPY_OPTIONS,
+	BL_PARALLEL_OPTION,
 	{ "keep-going", 'k', BL_OPT_FLAG, NULL, "one host's failure does not stop the others",
 	  offsetof(struct bl_args, keep_going), 0, 0 },
 	{ "build-host", 0, BL_OPT_STRING, "HOST",
@@ -148,6 +148,7 @@ static int drive(struct deployment *d, struct bl_telling *t, struct bl_err *err)
 		.soak_s = s->soak_s,
 		.on_failure = s->on_failure,
 		.force_drift = d->args->force_drift,
+		.engine = bl_cmd_engine(d->args),
 	};
 	if (bl_telling_drive(t, d->run, &hosts, &report, err) < 0)
 		return -1;

@@ -16,8 +16,10 @@
 #define PIECE_BYTES (128ULL << 20) /* of a piece and its base, unless told otherwise */
 #define AHEAD       4              /* pieces that are asked for before their turn */
 #define PROGRESS_MS 200
-#define BOUND_MIN   (4ULL << 20) /* a host that has less is told nothing by older paths */
-#define PAIRS_MAX   16384        /* in a frame */
+#define RATE_NS     (2 * BL_NS_PER_S) /* the rate that is told is that of so long */
+#define NAMED_MAX   20                /* so many paths are told by name */
+#define BOUND_MIN   (4ULL << 20)      /* a host that has less is told nothing by older paths */
+#define PAIRS_MAX   16384             /* in a frame */
 
 /* A closure of this machine, read in a thread once for all who need it. */
 struct closure {
@@ -55,7 +57,7 @@ struct bl_send {
 	struct bl_send *next;
 	struct bl_engine *engine;
 	struct bl_send_spec spec;
-	struct bl_send_stats stats;
+	struct bl_copy_stats stats;
 	enum stage stage;
 	struct closure *new, *old;
 	bool *valid; /* by number */
@@ -76,6 +78,9 @@ struct bl_send {
 	uint64_t at;         /* in its content */
 	struct bl_pace pace; /* of this connection: another one is faster or slower */
 	int64_t told_ns;
+	/* of the rate that is told */
+	int64_t began_ns, mark_ns;
+	uint64_t mark_bytes;
 };
 
 /* ---- the end */
@@ -219,6 +224,8 @@ static void ask(struct bl_send *s)
 	BL_AUTO(bl_kv) kv = { 0 };
 	struct bl_err err = { 0 };
 	bl_kv_set_u64(&kv, "paths", paths->n);
+	if (s->new->tops.n == 1)
+		bl_kv_set(&kv, "top", s->new->tops.items[0]);
 	bl_kv_set(&kv, "substitute", s->spec.substitute ? "1" : "0");
 	bl_session_send(s->spec.session, BL_MSG_COPY, &kv);
 	int rc = 0;
@@ -350,21 +357,53 @@ static int send_some(struct bl_send *s, struct bl_err *err)
 	return 1;
 }
 
+/* What has gone into the connection. */
+static uint64_t bytes_gone(const struct bl_send *s, bool *waiting)
+{
+	uint64_t queued = bl_session_queued(s->spec.session);
+	*waiting = queued > 0;
+	/* other messages wait there too */
+	return queued < s->stats.wire_bytes ? s->stats.wire_bytes - queued : 0;
+}
+
 static void tell(struct bl_send *s)
 {
 	int64_t now = bl_now_boot_ns();
+	struct bl_copy_stats *st = &s->stats;
+	bool waiting = false;
+	uint64_t gone = bytes_gone(s, &waiting);
 	if (now - s->told_ns < PROGRESS_MS * BL_NS_PER_MS)
 		return;
 	s->told_ns = now;
-	s->spec.progress(s->spec.ctx, &s->stats);
+	if (now - s->mark_ns > RATE_NS) {
+		st->rate = (gone - s->mark_bytes) * BL_NS_PER_S / (uint64_t)(now - s->mark_ns);
+		s->mark_ns = now;
+		s->mark_bytes = gone;
+	}
+	if (st->done_bytes > 0)
+		st->left_s = (uint64_t)((double)(st->nar_bytes - st->done_bytes) *
+					(double)(now - s->began_ns) / (double)st->done_bytes /
+					(double)BL_NS_PER_S);
+	s->spec.progress(s->spec.ctx, st);
 }
 
 static void measure(struct bl_send *s)
 {
-	uint64_t queued = bl_session_queued(s->spec.session);
-	/* other messages wait there too */
-	uint64_t left = queued < s->stats.wire_bytes ? s->stats.wire_bytes - queued : 0;
-	bl_pace_tick(&s->pace, left, queued > 0);
+	bool waiting = false;
+	uint64_t gone = bytes_gone(s, &waiting);
+	bl_pace_tick(&s->pace, gone, waiting);
+}
+
+/* What people know from `nix copy`, as far as it can be read. */
+static void tell_paths(struct bl_send *s)
+{
+	bl_autofree char *text = bl_xprintf("copying %zu paths...", s->load.n);
+	s->spec.line(s->spec.ctx, text);
+	for (size_t i = 0; s->load.n <= NAMED_MAX && i < s->load.n; i++) {
+		const char *path = s->new->local.infos.items[s->load.order[i]].path;
+		bl_autofree char *one = bl_xprintf("copying path '%s'...", path);
+		s->spec.line(s->spec.ctx, one);
+	}
 }
 
 static void send_pieces(struct bl_send *s)
@@ -423,6 +462,9 @@ static void on_planned(uv_work_t *work, int status BL_UNUSED)
 		return;
 	}
 	s->stage = SENDING;
+	s->began_ns = s->mark_ns = s->told_ns = bl_now_boot_ns();
+	s->mark_bytes = s->stats.wire_bytes;
+	tell_paths(s);
 	pump(s);
 }
 
@@ -486,10 +528,12 @@ static void on_have(struct bl_send *s, const struct bl_kv *kv)
 	}
 }
 
-/* OK, which is believed when the host has been sent everything, or has said that it had it. */
+/* OK, which is believed when the host has been sent everything, or has said that it had it: of
+ * every path, or of the one that refers to them all. */
 static void on_ok(struct bl_send *s)
 {
-	if (s->stage == SENT || (s->stage == ASKED && s->all_valid))
+	bool by_top = !s->had && s->new->tops.n == 1;
+	if (s->stage == SENT || (s->stage == ASKED && (s->all_valid || by_top)))
 		end(s, NULL, NULL);
 	else
 		end(s, "its agent says that it is done before it can be", other_version);
@@ -603,6 +647,12 @@ void bl_send_drop(struct bl_send *s)
 }
 
 /* ---- the engine */
+
+/* One for each processor, and some for what only waits. */
+unsigned bl_engine_threads(void)
+{
+	return uv_available_parallelism() + 4;
+}
 
 int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_engine **out,
 		  struct bl_err *err)

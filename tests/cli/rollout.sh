@@ -22,7 +22,6 @@ exits "one host: committed" 0
 grep '^\[web1\]' "$tmp/err" | grep -v ' note: ' > lines
 cat > wanted << 'X'
 [web1] Copying closure to host..
-[web1] copying 1 paths...
 [web1] Triggering system switcher..
 [web1] Trying to confirm success..
 [web1] Successfully activated new system!

@@ -16,8 +16,8 @@ check "deploys to three hosts" deploy web1="${new[web1]}" web2="${new[web2]}" we
 for i in 1 2 3; do
   probe_stop web$i
   is "web$i: one connection for the work and one to confirm" $(($(accepted web$i) - before[i])) 2
-  grep "^\[web$i\] " "$OUT" | grep -v -e 'copying path' -e 'note:' > "$TEST/lines"
-  printf "[web$i] %s\n" "Copying closure to host.." "copying 3 paths..." "Triggering system switcher.." \
+  grep "^\[web$i\] " "$OUT" | grep -v -e 'copying path' -e 'note:' | sed 's/ of [0-9]* paths: .*/ of N paths: so much/' > "$TEST/lines"
+  printf "[web$i] %s\n" "Copying closure to host.." "copying 2 paths..." "copied 2 of N paths: so much" "Triggering system switcher.." \
     "Trying to confirm success.." "Successfully activated new system!" > "$TEST/wanted"
   check "web$i: the lines that users know, in their order" diff "$TEST/wanted" "$TEST/lines"
 done

@@ -237,21 +237,26 @@ static uint32_t place(const struct bl_strv *paths, const char *path)
 }
 
 /* COPY and PATHS, in blocks of ten. */
-static void put_closure(struct sender *s, const struct thing *things, size_t n)
+static void put_paths(struct sender *s, const struct thing *things, size_t n)
 {
-	BL_AUTO(bl_kv) kv = { 0 };
 	forget_closure(s);
 	for (size_t i = 0; i < n; i++)
 		bl_strv_add(&s->paths, things[i].info.path);
 	bl_copy_sort(&s->paths);
-	bl_kv_set_u64(&kv, "paths", n);
-	bl_msg_put(&s->out, BL_MSG_COPY, &kv);
 	for (size_t i = 0; i < n; i += 10) {
 		BL_AUTO(bl_buf) block = { 0 };
 		for (size_t k = i; k < n && k < i + 10; k++)
 			bl_copy_put_path(&block, s->paths.items[k]);
 		put_block(&s->out, BL_COPY_PATHS, &block);
 	}
+}
+
+static void put_closure(struct sender *s, const struct thing *things, size_t n)
+{
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_kv_set_u64(&kv, "paths", n);
+	bl_msg_put(&s->out, BL_MSG_COPY, &kv);
+	put_paths(s, things, n);
 }
 
 static void expect_have(struct sender *s)
@@ -421,6 +426,21 @@ static void new_paths_arrive_raw_as_zstd_and_together(void **state)
 	expect_have(&s);
 	for (size_t i = 0; i < 30; i++)
 		assert_true(s.valid[i]);
+	expect_ok(&s);
+	/* what refers to all of it is said to: OK before the list has come */
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_kv_set_u64(&kv, "paths", 30);
+	bl_kv_set(&kv, "top", things[29].info.path);
+	bl_msg_put(&s.out, BL_MSG_COPY, &kv);
+	flush(&s);
+	expect_ok(&s);
+	put_paths(&s, things, 30);
+	/* one that is not there says nothing about the others */
+	bl_kv_set(&kv, "top", BL_STORE_DIR "/00000000000000000000000000000000-gone");
+	bl_msg_put(&s.out, BL_MSG_COPY, &kv);
+	put_paths(&s, things, 30);
+	flush(&s);
+	expect_have(&s);
 	expect_ok(&s);
 	free_things(things, 30);
 }
