@@ -182,7 +182,7 @@ try:
     number(); number(); number(); say(LAST); flush()
     while True:
         op = number()
-        if op == 11: text(); say(LAST, 1)
+        if op in (11, 12): text(); say(LAST, 1)
         elif op == 26:
             there = os.path.lexists(text())
             say(LAST, there)

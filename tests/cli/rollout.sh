@@ -28,6 +28,7 @@ cat > wanted << 'X'
 X
 check "one host: exactly the lines that are known" diff wanted lines
 says "one host: the bound is told" "[web1] note: transaction 1: confirmed, or back on the old system, within 60 s"
+is "one host: what it has is kept here" "$(readlink "$tmp/state/belay/deployed/web1")" "$a"
 is "one host: two connections" "$(lines_of "$tmp/ssh.log")" 2
 check "one host: the key is nowhere" key_is_secret
 check "one host: no ssh is left running" none_left

@@ -25,6 +25,10 @@ like "says the bound" "$OUT" 'within [0-9]+ s at the most'
 # sessions linger for a moment: the oracle's own logins come later
 for i in 1 2 3; do oracle web$i COMMITTED "${new[web$i]}" 2; before[i]=$(accepted web$i); done
 
+# what they have is kept here, to tell the next systems by
+ctl nix-store --gc --print-roots > "$TEST/roots" 2> /dev/null
+for i in 1 2 3; do like "web$i: its system is kept on the deployer" "$TEST/roots" "/belay/deployed/web$i -> ${new[web$i]}\$"; done
+
 # the record of the run
 check "log of one host" belay log web2
 like "log: what the activation printed" "$OUT" 'activation .*activating the configuration'
