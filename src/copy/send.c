@@ -393,12 +393,23 @@ static void send_pieces(struct bl_send *s)
 
 /* ---- what to send */
 
+static int plan_with(struct bl_send *s, const struct closure *old)
+{
+	return bl_load_plan(&s->new->local, s->valid, old ? &old->local : NULL, s->bound,
+			    &s->load, &s->plan_err);
+}
+
 static void plan(uv_work_t *work)
 {
 	struct bl_send *s = work->data;
-	if (bl_load_plan(&s->new->local, s->valid, s->old ? &s->old->local : NULL, s->bound,
-			 &s->load, &s->plan_err) < 0 &&
-	    s->plan_err.code == BL_E_NONE)
+	int rc = plan_with(s, s->old);
+	/* what cannot be paired is sent as it is */
+	if (rc < 0 && s->old && s->plan_err.code == BL_E_INPUT) {
+		s->old = NULL;
+		s->plan_err = (struct bl_err){ 0 };
+		rc = plan_with(s, NULL);
+	}
+	if (rc < 0 && s->plan_err.code == BL_E_NONE)
 		bl_err_set_(&s->plan_err, BL_E_FAILED, 0, "the closure cannot be planned");
 }
 
