@@ -32,6 +32,7 @@ struct closure {
 
 struct bl_engine {
 	uv_loop_t *loop;
+	struct bl_keeper keeper;
 	struct bl_spool *spool;
 	uint64_t memory_bytes;
 	int level; /* as the spec's */
@@ -146,7 +147,8 @@ static void pump_all(void *ctx)
 static void read_closure(uv_work_t *work)
 {
 	struct closure *c = work->data;
-	if (bl_local_read(&c->tops, &c->local, &c->err) < 0 && c->err.code == BL_E_NONE)
+	if (bl_local_read(&c->engine->keeper, &c->tops, &c->local, &c->err) < 0 &&
+	    c->err.code == BL_E_NONE)
 		bl_err_set_(&c->err, BL_E_FAILED, 0, "the closure could not be read");
 }
 
@@ -625,7 +627,12 @@ int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_
 	const struct bl_spool_spec spool = {
 		.dir = spec->dir, .limit_bytes = SPOOL_BYTES, .news = pump_all, .ctx = e
 	};
+	if (bl_keeper_begin(&e->keeper, err) < 0) {
+		free(e);
+		return -1;
+	}
 	if (bl_spool_new(loop, &spool, &e->spool, err) < 0) {
+		bl_keeper_end(&e->keeper);
 		free(e);
 		return -1;
 	}
@@ -654,5 +661,6 @@ void bl_engine_free(struct bl_engine *e)
 		bl_local_free(&c->local);
 		free(c);
 	}
+	bl_keeper_end(&e->keeper);
 	free(e);
 }
