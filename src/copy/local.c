@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "copy/local.h"
 
-#include "store/query.h"
 #include "wire/copy.h"
 
 #include <stdlib.h>
@@ -58,13 +57,50 @@ int bl_local_make(struct bl_path_infos *infos, struct bl_local *out, struct bl_e
 	return 0;
 }
 
-int bl_local_read(const struct bl_strv *tops, struct bl_local *out, struct bl_err *err)
+int bl_keeper_begin(struct bl_keeper *k, struct bl_err *err)
 {
-	const struct bl_daemon_spec spec = { .quiet_ms = QUIET_MS };
+	*k = (struct bl_keeper){ 0 };
+	if (uv_mutex_init(&k->lock) != 0)
+		return bl_err_set(err, BL_E_SYS, "no lock for this machine's store");
+	return 0;
+}
+
+void bl_keeper_end(struct bl_keeper *k)
+{
+	bl_daemon_close(BL_STEAL(k->daemon));
+	bl_strv_free(&k->tops);
+	uv_mutex_destroy(&k->lock);
+}
+
+static const struct bl_daemon_spec daemon_spec = { .quiet_ms = QUIET_MS };
+
+/* The collector spares what a root refers to; so roots of the tops are roots of all. */
+static int keep(struct bl_keeper *k, const struct bl_strv *tops, struct bl_err *err)
+{
+	bl_strv_append(&k->tops, tops);
+	if (k->daemon && bl_daemon_works(k->daemon))
+		return bl_query_temp_roots(k->daemon, tops, err);
+	/* roots go with their connection */
+	bl_daemon_close(BL_STEAL(k->daemon));
+	if (bl_daemon_open(&daemon_spec, &k->daemon, err) < 0)
+		return -1;
+	return bl_query_temp_roots(k->daemon, &k->tops, err);
+}
+
+/*
+ * Each is read over a connection of its own: several at the same time, and what one of them
+ * breaks with is not the others' end.
+ */
+int bl_local_read(struct bl_keeper *keeper, const struct bl_strv *tops, struct bl_local *out,
+		  struct bl_err *err)
+{
 	bl_autodaemon struct bl_daemon *d = NULL;
 	BL_AUTO(bl_path_infos) infos = { 0 };
-	if (bl_daemon_open(&spec, &d, err) < 0 || bl_query_closure(d, tops, &infos, err) < 0 ||
-	    bl_local_make(&infos, out, err) < 0)
+	uv_mutex_lock(&keeper->lock);
+	int rc = keep(keeper, tops, err);
+	uv_mutex_unlock(&keeper->lock);
+	if (rc < 0 || bl_daemon_open(&daemon_spec, &d, err) < 0 ||
+	    bl_query_closure(d, tops, &infos, err) < 0 || bl_local_make(&infos, out, err) < 0)
 		return bl_err_wrap(err, "this machine's store");
 	return 0;
 }

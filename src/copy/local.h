@@ -5,6 +5,23 @@
 #define BELAY_COPY_LOCAL_H
 
 #include "store/info.h"
+#include "store/query.h"
+
+#include <uv.h>
+
+/*
+ * What keeps closures from this machine's garbage collector: one connection to the Nix daemon
+ * for all that are read. Threads may share it.
+ */
+struct bl_keeper {
+	uv_mutex_t lock;
+	struct bl_daemon *daemon;
+	struct bl_strv tops; /* that it has roots of */
+};
+
+int bl_keeper_begin(struct bl_keeper *k, struct bl_err *err) BL_MUST_CHECK;
+/* From here on nothing is kept any more. */
+void bl_keeper_end(struct bl_keeper *k);
 
 struct bl_local {
 	struct bl_path_infos infos; /* references before those who refer to them */
@@ -19,10 +36,11 @@ struct bl_local {
 };
 
 /*
- * The closure of @tops. Blocks while it asks the Nix daemon, a moment for thousands of paths.
- * BL_E_FAILED names a path that is not valid here. The caller owns @out: bl_local_free().
+ * The closure of @tops, which @keeper keeps from before it is read until it ends. Blocks while
+ * it asks the Nix daemon, a moment for thousands of paths. BL_E_FAILED names a path that is not
+ * valid here. The caller owns @out: bl_local_free().
  */
-int bl_local_read(const struct bl_strv *tops, struct bl_local *out,
+int bl_local_read(struct bl_keeper *keeper, const struct bl_strv *tops, struct bl_local *out,
 		  struct bl_err *err) BL_MUST_CHECK;
 /*
  * The same of a closure that is known, references before those who refer to them. Takes over

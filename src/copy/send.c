@@ -34,6 +34,7 @@ struct closure {
 
 struct bl_engine {
 	uv_loop_t *loop;
+	struct bl_keeper keeper;
 	struct bl_spool *spool;
 	uint64_t memory_bytes;
 	int level; /* as the spec's */
@@ -151,7 +152,8 @@ static void pump_all(void *ctx)
 static void read_closure(uv_work_t *work)
 {
 	struct closure *c = work->data;
-	if (bl_local_read(&c->tops, &c->local, &c->err) < 0 && c->err.code == BL_E_NONE)
+	if (bl_local_read(&c->engine->keeper, &c->tops, &c->local, &c->err) < 0 &&
+	    c->err.code == BL_E_NONE)
 		bl_err_set_(&c->err, BL_E_FAILED, 0, "the closure could not be read");
 }
 
@@ -432,12 +434,23 @@ static void send_pieces(struct bl_send *s)
 
 /* ---- what to send */
 
+static int plan_with(struct bl_send *s, const struct closure *old)
+{
+	return bl_load_plan(&s->new->local, s->valid, old ? &old->local : NULL, s->bound,
+			    &s->load, &s->plan_err);
+}
+
 static void plan(uv_work_t *work)
 {
 	struct bl_send *s = work->data;
-	if (bl_load_plan(&s->new->local, s->valid, s->old ? &s->old->local : NULL, s->bound,
-			 &s->load, &s->plan_err) < 0 &&
-	    s->plan_err.code == BL_E_NONE)
+	int rc = plan_with(s, s->old);
+	/* what cannot be paired is sent as it is */
+	if (rc < 0 && s->old && s->plan_err.code == BL_E_INPUT) {
+		s->old = NULL;
+		s->plan_err = (struct bl_err){ 0 };
+		rc = plan_with(s, NULL);
+	}
+	if (rc < 0 && s->plan_err.code == BL_E_NONE)
 		bl_err_set_(&s->plan_err, BL_E_FAILED, 0, "the closure cannot be planned");
 }
 
@@ -664,7 +677,12 @@ int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_
 	const struct bl_spool_spec spool = {
 		.dir = spec->dir, .limit_bytes = SPOOL_BYTES, .news = pump_all, .ctx = e
 	};
+	if (bl_keeper_begin(&e->keeper, err) < 0) {
+		free(e);
+		return -1;
+	}
 	if (bl_spool_new(loop, &spool, &e->spool, err) < 0) {
+		bl_keeper_end(&e->keeper);
 		free(e);
 		return -1;
 	}
@@ -693,5 +711,6 @@ void bl_engine_free(struct bl_engine *e)
 		bl_local_free(&c->local);
 		free(c);
 	}
+	bl_keeper_end(&e->keeper);
 	free(e);
 }
