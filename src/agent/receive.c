@@ -42,6 +42,8 @@ struct receive {
 	struct bl_hash_pair *partners; /* of each old path */
 	uint32_t *guesses;             /* as bl_copy_guesses() */
 	struct bl_bases bases;
+	struct bl_kept kept;
+	size_t kept_number; /* of the path that is kept, if its rest may come */
 	struct bl_unpack unpack;
 	bool again; /* what had failed has come once more */
 };
@@ -174,6 +176,30 @@ static int look_at_olds(struct receive *r, struct bl_err *err)
 	return bl_daemon_works(r->daemon) ? 0 : -1;
 }
 
+/* What is kept of a path that comes no more goes. */
+static bool has_kept(struct receive *r, const bool *valid)
+{
+	bl_kept_look(&r->kept);
+	if (r->kept.fd < 0)
+		return false;
+	for (size_t i = 0; i < r->paths.n; i++) {
+		r->kept_number = i;
+		if (!valid[i] && strcmp(r->paths.items[i], r->kept.head.path) == 0)
+			return true;
+	}
+	bl_kept_drop(&r->kept);
+	return false;
+}
+
+static void say_kept(const struct receive *r, struct bl_kv *kv)
+{
+	char hex[2 * BL_SHA256_LEN + 1];
+	bl_hex(r->kept.head.nar_hash, BL_SHA256_LEN, hex);
+	bl_kv_set_u64(kv, "kept", r->kept_number);
+	bl_kv_set_u64(kv, "kept_bytes", r->kept.bytes);
+	bl_kv_set(kv, "kept_hash", hex);
+}
+
 static int say_have(struct receive *r, const bool *valid, struct bl_err *err)
 {
 	BL_AUTO(bl_kv) kv = { 0 };
@@ -186,6 +212,8 @@ static int say_have(struct receive *r, const bool *valid, struct bl_err *err)
 	bl_kv_set_u64(&kv, "old_paths", r->olds.paths.n);
 	bl_kv_set(&kv, "old_digest", hex);
 	bl_kv_set_u64(&kv, "memory", r->spec->memory_bytes);
+	if (r->unpack.kept_waits)
+		say_kept(r, &kv);
 	bl_copy_put_bits(&bits, valid, r->paths.n);
 	_Static_assert(BL_COPY_BITS_MAX <= BL_FRAME_MAX, "one frame is enough");
 	if (bl_talk_reply(BL_MSG_HAVE, &kv) < 0 ||
@@ -209,7 +237,9 @@ static int begin(struct receive *r, const struct bl_kv *kv, struct bl_err *err)
 	r->unpack = (struct bl_unpack){ .daemon = r->daemon,
 					.paths = &r->paths,
 					.decoder = r->decoder,
-					.bases = &r->bases };
+					.bases = &r->bases,
+					.kept = &r->kept,
+					.kept_waits = has_kept(r, valid) };
 	bl_unpack_begin(&r->unpack, r->missing);
 	return say_have(r, valid, err);
 }
@@ -417,6 +447,7 @@ static int skip_rest(struct receive *r)
 static void end(struct receive *r)
 {
 	bl_bases_drop(&r->bases);
+	bl_kept_close(&r->kept);
 	bl_unpack_free(&r->unpack);
 	free(r->partners);
 	free(r->guesses);
@@ -431,6 +462,9 @@ static void end(struct receive *r)
 int bl_receive(const struct bl_receive_spec *spec, const struct bl_kv *kv, struct bl_buf *in)
 {
 	struct receive r = { .spec = spec, .in = in };
+	r.kept = (struct bl_kept){ .dir = spec->keep_dir,
+				   .reserve_bytes = spec->keep_reserve_bytes,
+				   .fd = -1 };
 	struct bl_err err = { 0 };
 	r.decoder = bl_decoder_new(spec->memory_bytes);
 	int rc = receive(&r, kv, &err);

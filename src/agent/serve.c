@@ -4,6 +4,7 @@
 #include "agent/confirm.h"
 #include "agent/follow.h"
 #include "agent/keeper.h"
+#include "agent/kept.h"
 #include "agent/point.h"
 #include "agent/preflight.h"
 #include "agent/receive.h"
@@ -197,7 +198,9 @@ static int do_copy(struct serve *s, const struct bl_kv *kv)
 					.root = "",
 					.program = argv,
 					.env = env.vars,
-					.memory_bytes = BL_DELTA_BOUND };
+					.memory_bytes = BL_DELTA_BOUND,
+					.keep_dir = BL_AGENT_DIR,
+					.keep_reserve_bytes = BL_KEPT_RESERVE };
 	int rc = bl_receive(&spec, kv, &s->in);
 	bl_tool_env_free(&env);
 	return rc;
