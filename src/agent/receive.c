@@ -9,8 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define QUIET_MS  600000        /* a garbage collection, or a large path's registration */
-#define INFOS_MAX (256UL << 20) /* bytes of all blocks */
+#define QUIET_MS   600000        /* a garbage collection, or a large path's registration */
+#define INFOS_MAX  (256UL << 20) /* bytes of all blocks */
+#define MEMORY_MIN (16ULL << 20) /* pieces without a base need as much */
 
 static const char no_match[] = "use the same version of belay on both ends";
 static const char no_daemon[] = "look at Nix on the host: `systemctl status nix-daemon`";
@@ -457,6 +458,22 @@ static void end(struct receive *r)
 	bl_strv_free(&r->paths);
 	free(r->awaited);
 	free(r->pairs);
+}
+
+uint64_t bl_receive_memory(const char *meminfo)
+{
+	static const char key[] = "\nMemAvailable:";
+	const char *at = meminfo ? strstr(meminfo, key) : NULL;
+	uint64_t kib = 0;
+	if (!at)
+		return BL_DELTA_BOUND;
+	for (at += sizeof(key) - 1; *at == ' ' || *at == '\t'; at++)
+		;
+	/* no more than counts */
+	for (; bl_is_digit(*at) && kib < BL_DELTA_BOUND; at++)
+		kib = 10 * kib + (uint64_t)(*at - '0');
+	uint64_t half = kib * 512;
+	return half < MEMORY_MIN ? MEMORY_MIN : half < BL_DELTA_BOUND ? half : BL_DELTA_BOUND;
 }
 
 int bl_receive(const struct bl_receive_spec *spec, const struct bl_kv *kv, struct bl_buf *in)

@@ -30,4 +30,11 @@ struct bl_receive_spec {
  */
 int bl_receive(const struct bl_receive_spec *spec, const struct bl_kv *kv, struct bl_buf *in);
 
+/*
+ * How many bytes a host should give for that, by the text of its /proc/meminfo: half of what is
+ * available, BL_DELTA_BOUND at the most and 16 MiB at least; BL_DELTA_BOUND where it does not
+ * say.
+ */
+uint64_t bl_receive_memory(const char *meminfo);
+
 #endif

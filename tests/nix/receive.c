@@ -1261,6 +1261,26 @@ static void the_rest_is_told_by_an_old_path(void **state)
 	assert_valid(y.new, LIBS + 2);
 }
 
+static void memory_is_half_of_what_is_available(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		uint64_t mib;
+	} cases[] = {
+		{ "MemTotal:  1000 kB\nMemFree: 5 kB\nMemAvailable:   204800 kB\nX: 1", 100 },
+		{ "MemTotal:  1000 kB\nMemAvailable:   524290 kB\n", 256 },
+		{ "MemTotal:  1000 kB\nMemAvailable:99999999999999999999999999 kB\n", 256 },
+		{ "MemTotal:  1000 kB\nMemAvailable:   0 kB\n", 16 },
+		{ "MemTotal:  1000 kB\nMemAvailable:", 16 },
+		{ "MemTotal:  1000 kB\n", 256 },
+		{ "", 256 },
+		{ NULL, 256 },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++)
+		assert_int_equal(bl_receive_memory(cases[i].text), cases[i].mib << 20);
+}
+
 /* ---- what is no copying */
 
 struct bad {
@@ -1658,6 +1678,7 @@ int main(void)
 		cmocka_unit_test(where_nothing_can_be_written_all_goes_well),
 		cmocka_unit_test(what_is_kept_waits_for_its_turn),
 		cmocka_unit_test(the_rest_is_told_by_an_old_path),
+		cmocka_unit_test(memory_is_half_of_what_is_available),
 		cmocka_unit_test(what_cannot_be_understood_is_refused),
 		cmocka_unit_test(closures_that_cannot_be_are_refused),
 		cmocka_unit_test(what_are_no_frames_ends_the_connection),
