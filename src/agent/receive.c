@@ -9,8 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define QUIET_MS  600000        /* a garbage collection, or a large path's registration */
-#define INFOS_MAX (256UL << 20) /* bytes of all blocks */
+#define QUIET_MS   600000        /* a garbage collection, or a large path's registration */
+#define INFOS_MAX  (256UL << 20) /* bytes of all blocks */
+#define MEMORY_MIN (16ULL << 20) /* pieces without a base need as much */
 
 static const char no_match[] = "use the same version of belay on both ends";
 static const char no_daemon[] = "look at Nix on the host: `systemctl status nix-daemon`";
@@ -42,6 +43,8 @@ struct receive {
 	struct bl_hash_pair *partners; /* of each old path */
 	uint32_t *guesses;             /* as bl_copy_guesses() */
 	struct bl_bases bases;
+	struct bl_kept kept;
+	size_t kept_number; /* of the path that is kept, if its rest may come */
 	struct bl_unpack unpack;
 	bool again; /* what had failed has come once more */
 };
@@ -174,6 +177,30 @@ static int look_at_olds(struct receive *r, struct bl_err *err)
 	return bl_daemon_works(r->daemon) ? 0 : -1;
 }
 
+/* What is kept of a path that comes no more goes. */
+static bool has_kept(struct receive *r, const bool *valid)
+{
+	bl_kept_look(&r->kept);
+	if (r->kept.fd < 0)
+		return false;
+	for (size_t i = 0; i < r->paths.n; i++) {
+		r->kept_number = i;
+		if (!valid[i] && strcmp(r->paths.items[i], r->kept.head.path) == 0)
+			return true;
+	}
+	bl_kept_drop(&r->kept);
+	return false;
+}
+
+static void say_kept(const struct receive *r, struct bl_kv *kv)
+{
+	char hex[2 * BL_SHA256_LEN + 1];
+	bl_hex(r->kept.head.nar_hash, BL_SHA256_LEN, hex);
+	bl_kv_set_u64(kv, "kept", r->kept_number);
+	bl_kv_set_u64(kv, "kept_bytes", r->kept.bytes);
+	bl_kv_set(kv, "kept_hash", hex);
+}
+
 static int say_have(struct receive *r, const bool *valid, struct bl_err *err)
 {
 	BL_AUTO(bl_kv) kv = { 0 };
@@ -186,6 +213,8 @@ static int say_have(struct receive *r, const bool *valid, struct bl_err *err)
 	bl_kv_set_u64(&kv, "old_paths", r->olds.paths.n);
 	bl_kv_set(&kv, "old_digest", hex);
 	bl_kv_set_u64(&kv, "memory", r->spec->memory_bytes);
+	if (r->unpack.kept_waits)
+		say_kept(r, &kv);
 	bl_copy_put_bits(&bits, valid, r->paths.n);
 	_Static_assert(BL_COPY_BITS_MAX <= BL_FRAME_MAX, "one frame is enough");
 	if (bl_talk_reply(BL_MSG_HAVE, &kv) < 0 ||
@@ -235,7 +264,9 @@ static int begin(struct receive *r, const struct bl_kv *kv, struct bl_err *err)
 	r->unpack = (struct bl_unpack){ .daemon = r->daemon,
 					.paths = &r->paths,
 					.decoder = r->decoder,
-					.bases = &r->bases };
+					.bases = &r->bases,
+					.kept = &r->kept,
+					.kept_waits = has_kept(r, valid) };
 	bl_unpack_begin(&r->unpack, r->missing);
 	return say_have(r, valid, err);
 }
@@ -441,6 +472,7 @@ static int skip_rest(struct receive *r)
 static void end(struct receive *r)
 {
 	bl_bases_drop(&r->bases);
+	bl_kept_close(&r->kept);
 	bl_unpack_free(&r->unpack);
 	free(r->partners);
 	free(r->guesses);
@@ -452,9 +484,28 @@ static void end(struct receive *r)
 	free(r->pairs);
 }
 
+uint64_t bl_receive_memory(const char *meminfo)
+{
+	static const char key[] = "\nMemAvailable:";
+	const char *at = meminfo ? strstr(meminfo, key) : NULL;
+	uint64_t kib = 0;
+	if (!at)
+		return BL_DELTA_BOUND;
+	for (at += sizeof(key) - 1; *at == ' ' || *at == '\t'; at++)
+		;
+	/* no more than counts */
+	for (; bl_is_digit(*at) && kib < BL_DELTA_BOUND; at++)
+		kib = 10 * kib + (uint64_t)(*at - '0');
+	uint64_t half = kib * 512;
+	return half < MEMORY_MIN ? MEMORY_MIN : half < BL_DELTA_BOUND ? half : BL_DELTA_BOUND;
+}
+
 int bl_receive(const struct bl_receive_spec *spec, const struct bl_kv *kv, struct bl_buf *in)
 {
 	struct receive r = { .spec = spec, .in = in };
+	r.kept = (struct bl_kept){ .dir = spec->keep_dir,
+				   .reserve_bytes = spec->keep_reserve_bytes,
+				   .fd = -1 };
 	struct bl_err err = { 0 };
 	r.decoder = bl_decoder_new(spec->memory_bytes);
 	int rc = receive(&r, kv, &err);

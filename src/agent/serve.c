@@ -4,6 +4,7 @@
 #include "agent/confirm.h"
 #include "agent/follow.h"
 #include "agent/keeper.h"
+#include "agent/kept.h"
 #include "agent/point.h"
 #include "agent/preflight.h"
 #include "agent/receive.h"
@@ -191,13 +192,16 @@ static int do_copy(struct serve *s, const struct bl_kv *kv)
 	bl_autofree char *system = bl_realpath(CURRENT);
 	bl_autofree char *program = bl_tool_path(CURRENT, "nix-daemon");
 	const char *const argv[] = { program, "--stdio", NULL };
+	bl_autofree char *meminfo = bl_slurp("/proc/meminfo", 65536);
 	struct bl_tool_env env;
 	bl_tool_env_init(&env, CURRENT, NULL);
 	struct bl_receive_spec spec = { .system = system,
 					.root = "",
 					.program = argv,
 					.env = env.vars,
-					.memory_bytes = BL_DELTA_BOUND };
+					.memory_bytes = bl_receive_memory(meminfo),
+					.keep_dir = BL_AGENT_DIR,
+					.keep_reserve_bytes = BL_KEPT_RESERVE };
 	int rc = bl_receive(&spec, kv, &s->in);
 	bl_tool_env_free(&env);
 	return rc;

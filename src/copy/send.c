@@ -65,6 +65,7 @@ struct bl_send {
 	size_t n_bits;
 	uint8_t old_digest[BL_SHA256_LEN];
 	uint64_t bound;
+	struct bl_load_kept kept;
 	struct bl_load load;
 	struct bl_err plan_err;
 	uv_work_t work;
@@ -436,8 +437,8 @@ static void send_pieces(struct bl_send *s)
 
 static int plan_with(struct bl_send *s, const struct closure *old)
 {
-	return bl_load_plan(&s->new->local, s->valid, old ? &old->local : NULL, s->bound,
-			    &s->load, &s->plan_err);
+	return bl_load_plan(&s->new->local, s->valid, &s->kept, old ? &old->local : NULL,
+			    s->bound, &s->load, &s->plan_err);
 }
 
 static void plan(uv_work_t *work)
@@ -452,6 +453,17 @@ static void plan(uv_work_t *work)
 	}
 	if (rc < 0 && s->plan_err.code == BL_E_NONE)
 		bl_err_set_(&s->plan_err, BL_E_FAILED, 0, "the closure cannot be planned");
+}
+
+static void say_kept(struct bl_send *s)
+{
+	BL_AUTO(bl_buf) line = { 0 };
+	if (s->load.kept_bytes == 0)
+		return;
+	bl_buf_put_bytes(&line, s->load.kept_bytes);
+	bl_buf_printf(&line, " of %s had come before",
+		      s->new->local.sorted.items[s->kept.number]);
+	s->spec.line(s->spec.ctx, bl_buf_str(&line));
 }
 
 static void on_planned(uv_work_t *work, int status BL_UNUSED)
@@ -470,6 +482,7 @@ static void on_planned(uv_work_t *work, int status BL_UNUSED)
 	}
 	s->stats.sent_paths = s->load.n;
 	s->stats.nar_bytes = s->load.nar_bytes;
+	s->stats.done_bytes = s->load.kept_bytes;
 	if (send_infos(s, &err) < 0) {
 		end_err(s, &err);
 		return;
@@ -478,6 +491,7 @@ static void on_planned(uv_work_t *work, int status BL_UNUSED)
 	s->began_ns = s->mark_ns = s->told_ns = bl_now_boot_ns();
 	s->mark_bytes = s->stats.wire_bytes;
 	tell_paths(s);
+	say_kept(s);
 	pump(s);
 }
 
@@ -525,11 +539,23 @@ static void pump(struct bl_send *s)
 
 static const char other_version[] = "use the same version of belay on both ends";
 
+/* A part of a large path, from a copy that was cut off. */
+static void take_kept(struct bl_send *s, const struct bl_kv *kv)
+{
+	struct bl_load_kept kept = {
+		.number = (uint32_t)bl_kv_u64_or(kv, "kept", UINT32_MAX),
+		.bytes = bl_kv_u64_or(kv, "kept_bytes", 0),
+	};
+	if (bl_unhex(bl_kv_str(kv, "kept_hash"), kept.nar_hash, BL_SHA256_LEN, NULL) == 0)
+		s->kept = kept;
+}
+
 static void on_have(struct bl_send *s, const struct bl_kv *kv)
 {
 	const char *old = bl_kv_str(kv, "old");
 	uint64_t most = bl_kv_u64_or(kv, "memory", 0);
 	s->had = true;
+	take_kept(s, kv);
 	s->bound = s->engine->memory_bytes;
 	if (most < s->bound)
 		s->bound = most;

@@ -9,7 +9,7 @@ struct bl_copy_stats {
 	uint64_t paths;      /* of the closure; 0 where the host had all of it at once */
 	uint64_t sent_paths; /* of which the host lacked */
 	uint64_t nar_bytes;  /* of these */
-	uint64_t done_bytes; /* of these, what was sent in whatever form */
+	uint64_t done_bytes; /* of these, what was sent in whatever form, or had come before */
 	uint64_t wire_bytes; /* in frames */
 	uint64_t list_bytes; /* of these, in frames that no piece is in */
 	uint64_t rate;       /* bytes of the wire a second, lately */

@@ -14,6 +14,9 @@
  *             LINE, FAILED...   or why the first one failed (stream "copy"), and what has to
  *                               come again: PIECE, DATA..., COPY_END
  *
+ * HAVE may name a path of which a part came when a connection was cut; its pieces may begin
+ * within that part.
+ *
  * REFUSED may come instead of an answer, and while pieces are sent too. Frames of this list and
  * COPY_END that the deployer sends behind it are thrown away; then the connection is as before.
  * VALID and FAILED are bits, of PATHS and of INFOS; each frame is a whole number of bytes.

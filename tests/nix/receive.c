@@ -5,9 +5,11 @@
  */
 #include "store.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -42,6 +44,8 @@ struct host {
 	const char *const *program;
 	const char *socket;
 	uint64_t memory;
+	const char *keep; /* NULL: nothing is kept */
+	uint64_t reserve;
 };
 
 /* What serve.c does. */
@@ -53,7 +57,9 @@ static void serve(const struct host *h)
 					.socket = h->socket ? h->socket : "",
 					.program = h->program,
 					.env = (const char *const *)env.items,
-					.memory_bytes = h->memory ? h->memory : 64 << 20 };
+					.memory_bytes = h->memory ? h->memory : 64 << 20,
+					.keep_dir = h->keep,
+					.keep_reserve_bytes = h->reserve };
 	struct bl_buf in = { 0 };
 	int rc = 0;
 	while (rc == 0) {
@@ -854,6 +860,447 @@ static void what_is_wrong_twice_is_refused_with_nixs_words(void **state)
 	free_things(things, 3);
 }
 
+/* ---- what came of a large path before */
+
+enum { LARGE = 9 << 20, FRAME = 65536, NAR_AT = 4096 };
+
+struct kept {
+	struct thing things[4]; /* small, large, large, small */
+	char *dir, *file;
+	struct host host;
+};
+
+static void make_large(struct thing *out, const char *name, uint64_t seed)
+{
+	BL_AUTO(bl_buf) text = { 0 };
+	noise(&text, seed, LARGE, 0);
+	*out = thing(name, bl_buf_str(&text), text.len);
+}
+
+static void make_kept(struct kept *k, const char *run)
+{
+	bl_autofree char *one = bl_xprintf("large-1-%s", run);
+	bl_autofree char *two = bl_xprintf("large-2-%s", run);
+	make_chain(k->things, 1, run);
+	make_large(&k->things[1], one, 21);
+	make_large(&k->things[2], two, 22);
+	make_chain(&k->things[3], 1, two);
+	for (size_t i = 1; i < 4; i++)
+		bl_strv_add(&k->things[i].info.references, k->things[i - 1].info.path);
+	k->dir = bl_xprintf("%s/%s", folder, run);
+	k->file = bl_xprintf("%s/incoming", k->dir);
+	k->host.keep = k->dir;
+	assert_int_equal(mkdir(k->dir, 0700), 0);
+}
+
+static void kept_autop(struct kept *k)
+{
+	free_things(k->things, 4);
+	free(k->dir);
+	free(k->file);
+}
+
+/* Of info @i's NAR bytes @from to @end, the piece cut off unless that is its end. */
+static void put_rest(struct sender *s, const struct thing *things, size_t i, uint64_t from,
+		     uint64_t end)
+{
+	const struct bl_buf *nar = &things[s->infos[i]].nar;
+	struct bl_copy_piece p = { .kind = BL_DELTA_RAW,
+				   .first = (uint32_t)i,
+				   .count = 1,
+				   .part = from,
+				   .size_bytes = nar->len - from };
+	put_head(s, &p);
+	for (uint64_t at = from; at < end; at += FRAME)
+		bl_frame_put(&s->out, BL_COPY_DATA, nar->data + at,
+			     end - at < FRAME ? (size_t)(end - at) : FRAME);
+}
+
+/* The things' first one, and the second up to @end; then the deployer has gone. */
+static void cut_at(const struct kept *k, uint64_t end)
+{
+	struct sender s __attribute__((cleanup(sender_autop)));
+	start(&s, &k->host);
+	begin_copy(&s, k->things, 4);
+	for (size_t i = 0; i + 3 < s.n_infos; i++)
+		put_whole(&s, k->things, i, BL_DELTA_ZSTD);
+	put_rest(&s, k->things, s.n_infos - 3, 0, end);
+	flush(&s);
+}
+
+static void expect_kept(struct sender *s, const struct thing *t, uint64_t bytes)
+{
+	char hex[2 * BL_SHA256_LEN + 1];
+	bl_hex(t->info.nar_hash, BL_SHA256_LEN, hex);
+	assert_int_equal(bl_kv_u64_or(&s->have, "kept", 99), place(&s->paths, t->info.path));
+	assert_int_equal(bl_kv_u64_or(&s->have, "kept_bytes", 0), bytes);
+	assert_string_equal(bl_kv_str(&s->have, "kept_hash"), hex);
+}
+
+static void expect_nothing_kept(struct sender *s)
+{
+	assert_string_equal(bl_kv_str(&s->have, "kept"), "");
+	assert_string_equal(bl_kv_str(&s->have, "kept_bytes"), "");
+}
+
+/* From the large ones on, which are the first that are missing; the first of them from @from.
+ */
+static void finish(struct sender *s, struct kept *k, uint64_t from)
+{
+	assert_int_equal(s->n_infos, 3);
+	put_rest(s, k->things, 0, from, k->things[1].nar.len);
+	put_whole(s, k->things, 1, BL_DELTA_RAW);
+	put_whole(s, k->things, 2, BL_DELTA_RAW);
+	put_end(s);
+	flush(s);
+	expect_ok(s);
+	assert_valid(k->things, 4);
+	assert_int_equal(access(k->file, F_OK), -1);
+}
+
+static void a_large_path_goes_on_where_it_was_cut_off(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	make_kept(&k, "goes-on");
+	uint64_t size = k.things[1].nar.len;
+	/* the first frame, two of them, most of it, all but the last */
+	const uint64_t cuts[] = { FRAME, 2 * FRAME, LARGE / 2 / FRAME * FRAME,
+				  (size - 1) / FRAME * FRAME };
+	for (size_t i = 0; i < BL_COUNT(cuts); i++) {
+		struct stat st;
+		cut_at(&k, cuts[i]);
+		assert_int_equal(lstat(k.file, &st), 0);
+		assert_int_equal(st.st_size, NAR_AT + cuts[i]);
+		assert_int_equal(st.st_mode & 07777, 0600);
+	}
+	/* three times more, each from where the last one came to */
+	uint64_t at = cuts[2];
+	cut_at(&k, at);
+	for (size_t i = 0; i < 3; i++) {
+		struct sender s __attribute__((cleanup(sender_autop)));
+		start(&s, &k.host);
+		begin_copy(&s, k.things, 4);
+		expect_kept(&s, &k.things[1], at);
+		/* not all of what is there need be used */
+		put_rest(&s, k.things, 0, at - i * 1000, at + 10 * FRAME);
+		flush(&s);
+		at += 10 * FRAME;
+	}
+	struct sender s __attribute__((cleanup(sender_autop)));
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	expect_kept(&s, &k.things[1], at);
+	finish(&s, &k, at);
+}
+
+static void all_of_it_but_its_end_is_kept(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	make_kept(&k, "all-kept");
+	uint64_t size = k.things[1].nar.len;
+	cut_at(&k, size - 1);
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	expect_kept(&s, &k.things[1], size - 1);
+	finish(&s, &k, size - 1);
+}
+
+static void expect_failed(struct sender *s, const char *why)
+{
+	struct bl_frame f = { 0 };
+	BL_AUTO(bl_kv) line = { 0 };
+	expect(s, BL_MSG_LINE, &line);
+	expect_text(&line, "line", why);
+	assert_true(next(s, &f));
+	assert_int_equal(f.type, BL_COPY_FAILED);
+}
+
+static void flip(const char *file, off_t at)
+{
+	char c = 0;
+	bl_autofd int fd = open(file, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &c, 1, at), 1);
+	c = (char)(c ^ 1);
+	assert_int_equal(pwrite(fd, &c, 1, at), 1);
+}
+
+static void what_is_kept_and_damaged_comes_again_in_full(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	make_kept(&k, "damaged");
+	cut_at(&k, 50 * FRAME);
+	flip(k.file, NAR_AT + 30 * FRAME);
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	expect_kept(&s, &k.things[1], 50 * FRAME);
+	put_rest(&s, k.things, 0, 50 * FRAME, k.things[1].nar.len);
+	put_end(&s);
+	flush(&s);
+	expect_failed(&s, "-large-1-damaged: hash mismatch");
+	assert_int_equal(access(k.file, F_OK), -1);
+	finish(&s, &k, 0);
+}
+
+static void what_is_no_such_file_goes(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	bl_autofree char *other = bl_xprintf("%s/precious", folder);
+	make_kept(&k, "no-file");
+	for (size_t i = 0; i < 6; i++) {
+		struct sender s __attribute__((cleanup(sender_autop)));
+		cut_at(&k, 20 * FRAME);
+		if (i == 0) /* not the magic */
+			flip(k.file, 3);
+		if (i == 1) /* behind the path */
+			flip(k.file, 16 + 250);
+		if (i == 2)
+			assert_int_equal(truncate(k.file, NAR_AT), 0);
+		if (i == 3) /* more than the NAR has */
+			assert_int_equal(truncate(k.file, NAR_AT + 10 * LARGE), 0);
+		if (i == 4) {
+			assert_int_equal(rename(k.file, other), 0);
+			assert_int_equal(symlink(other, k.file), 0);
+		}
+		if (i == 5) {
+			assert_int_equal(unlink(k.file), 0);
+			assert_int_equal(mkfifo(k.file, 0600), 0);
+		}
+		start(&s, &k.host);
+		begin_copy(&s, k.things, 4);
+		expect_nothing_kept(&s);
+		assert_int_equal(access(k.file, F_OK), -1);
+	}
+	assert_int_equal(access(other, F_OK), 0);
+}
+
+static void what_is_kept_of_another_nar_is_not_used(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	make_kept(&k, "other-nar");
+	struct thing was = k.things[1];
+	make_large(&k.things[1], "large-1-other-nar", 23);
+	bl_strv_add(&k.things[1].info.references, k.things[0].info.path);
+	assert_string_equal(was.info.path, k.things[1].info.path);
+	struct thing now = k.things[1];
+	k.things[1] = was;
+	cut_at(&k, 50 * FRAME);
+	k.things[1] = now;
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	expect_kept(&s, &was, 50 * FRAME);
+	thing_autop(&was);
+	put_rest(&s, k.things, 0, 50 * FRAME, now.nar.len); /* as if it had not been told */
+	put_end(&s);
+	flush(&s);
+	expect_failed(&s, "a part of its NAR comes without those before");
+	finish(&s, &k, 0);
+}
+
+static void more_than_is_kept_cannot_be_left_out(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	make_kept(&k, "left-out");
+	cut_at(&k, 50 * FRAME);
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	put_rest(&s, k.things, 0, 50 * FRAME + 1, k.things[1].nar.len);
+	put_end(&s);
+	flush(&s);
+	expect_failed(&s, "a part of its NAR comes without those before");
+	finish(&s, &k, 0);
+}
+
+static void what_is_kept_goes_when_it_is_not_asked_for(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	make_kept(&k, "unasked");
+	for (size_t i = 0; i < 2; i++) {
+		struct sender s __attribute__((cleanup(sender_autop)));
+		cut_at(&k, 20 * FRAME);
+		assert_int_equal(access(k.file, F_OK), 0);
+		start(&s, &k.host);
+		if (i == 0) { /* another closure */
+			copy_whole(&s, k.things, 1);
+			expect_nothing_kept(&s);
+		} else { /* a copy by another way */
+			struct host plain_host = { .keep = NULL };
+			struct sender t __attribute__((cleanup(sender_autop)));
+			start(&t, &plain_host);
+			copy_whole(&t, k.things, 4);
+			put_closure(&s, k.things, 4);
+			flush(&s);
+			expect_have(&s);
+			expect_nothing_kept(&s);
+		}
+		assert_int_equal(access(k.file, F_OK), -1);
+	}
+}
+
+static void without_room_nothing_is_kept_and_all_goes_well(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	make_kept(&k, "no-room");
+	k.host.reserve = 1ULL << 60;
+	cut_at(&k, 20 * FRAME);
+	assert_int_equal(access(k.file, F_OK), -1);
+	k.host.reserve = 0;
+	cut_at(&k, 30 * FRAME);
+	/* what is there is used, and nothing more written */
+	k.host.reserve = 1ULL << 60;
+	{
+		struct stat st;
+		struct sender t __attribute__((cleanup(sender_autop)));
+		start(&t, &k.host);
+		begin_copy(&t, k.things, 4);
+		expect_kept(&t, &k.things[1], 30 * FRAME);
+		put_rest(&t, k.things, 0, 30 * FRAME, 60 * FRAME);
+		bl_msg_put(&t.out, BL_MSG_STATUS, NULL);
+		flush(&t);
+		expect(&t, BL_MSG_REFUSED, NULL); /* it has seen all of that */
+		assert_int_equal(stat(k.file, &st), 0);
+		assert_int_equal(st.st_size, NAR_AT + 30 * FRAME);
+	}
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	expect_kept(&s, &k.things[1], 30 * FRAME);
+	finish(&s, &k, 30 * FRAME);
+}
+
+static void where_nothing_can_be_written_all_goes_well(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	make_kept(&k, "no-folder");
+	assert_int_equal(rmdir(k.dir), 0);
+	cut_at(&k, 20 * FRAME);
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	expect_nothing_kept(&s);
+	finish(&s, &k, 0);
+}
+
+/* A closure in which another large one comes before it. */
+static void what_is_kept_waits_for_its_turn(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	struct thing others[3] = { 0 };
+	struct stat st;
+	make_kept(&k, "turn");
+	cut_at(&k, 20 * FRAME);
+	make_large(&others[0], "large-0-turn", 24);
+	others[1] = k.things[0];
+	others[2] = k.things[1];
+	start(&s, &k.host);
+	begin_copy(&s, others, 3);
+	expect_kept(&s, &k.things[1], 20 * FRAME);
+	assert_int_equal(s.n_infos, 2);
+	put_whole(&s, others, 0, BL_DELTA_RAW);
+	put_rest(&s, others, 1, 20 * FRAME, k.things[1].nar.len);
+	put_end(&s);
+	flush(&s);
+	expect_ok(&s);
+	assert_valid(others, 3);
+	assert_int_equal(stat(k.file, &st), -1);
+	thing_autop(&others[0]);
+}
+
+/* The rest of a slice, by the window that is the whole slice's. */
+static void the_rest_is_told_by_an_old_path(void **state)
+{
+	(void)state;
+	need_nix();
+	struct systems y __attribute__((cleanup(systems_autop))) = { 0 };
+	bl_autofree char *dir = bl_xprintf("%s/kept-base", folder);
+	make_systems(&y, "kept-base", LARGE, 15);
+	struct host h = { .system = y.old[LIBS + 1].info.path, .keep = dir };
+	uint32_t old = place(&y.olds, y.old[LIBS].info.path);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	{
+		struct sender s __attribute__((cleanup(sender_autop)));
+		start(&s, &h);
+		begin_system(&s, &y);
+		put_rest(&s, y.new, LIBS, 0, 33 * FRAME);
+		flush(&s);
+	}
+	struct sender s __attribute__((cleanup(sender_autop)));
+	start(&s, &h);
+	begin_system(&s, &y);
+	expect_kept(&s, &y.new[LIBS], 33 * FRAME);
+	put_libs(&s, &y);
+	BL_AUTO(bl_buf) base = { 0 };
+	rewritten(&y, LIBS, 1, &base);
+	const struct bl_buf *new = &y.new[LIBS].nar;
+	for (uint64_t at = 33 * FRAME; at < new->len;) {
+		uint64_t slice = (2U << 20) - at % (2U << 20);
+		uint64_t from = at - at % (2U << 20);
+		struct bl_copy_piece p = {
+			.kind = BL_DELTA_PATCH,
+			.first = LIBS,
+			.count = 1,
+			.part = at,
+			.size_bytes = slice < new->len - at ? slice : new->len - at,
+			.base_at = from,
+			.base_bytes = base.len - from < 3U << 20 ? base.len - from : 3U << 20,
+			.olds = &old
+		};
+		put_piece(&s, &p, base.data + from, new->data + at);
+		at += p.size_bytes;
+	}
+	put_told(&s, &y, LIBS + 1, BL_DELTA_COPY);
+	put_end(&s);
+	assert_in_range(s.out.len, 1, 200000);
+	flush(&s);
+	expect_ok(&s);
+	assert_valid(y.new, LIBS + 2);
+}
+
+static void memory_is_half_of_what_is_available(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		uint64_t mib;
+	} cases[] = {
+		{ "MemTotal:  1000 kB\nMemFree: 5 kB\nMemAvailable:   204800 kB\nX: 1", 100 },
+		{ "MemTotal:  1000 kB\nMemAvailable:   524290 kB\n", 256 },
+		{ "MemTotal:  1000 kB\nMemAvailable:99999999999999999999999999 kB\n", 256 },
+		{ "MemTotal:  1000 kB\nMemAvailable:   0 kB\n", 16 },
+		{ "MemTotal:  1000 kB\nMemAvailable:", 16 },
+		{ "MemTotal:  1000 kB\n", 256 },
+		{ "", 256 },
+		{ NULL, 256 },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++)
+		assert_int_equal(bl_receive_memory(cases[i].text), cases[i].mib << 20);
+}
+
 /* ---- what is no copying */
 
 struct bad {
@@ -1240,6 +1687,18 @@ int main(void)
 		cmocka_unit_test(bases_that_cannot_be_are_no_end),
 		cmocka_unit_test(what_is_wrong_is_asked_for_once_more),
 		cmocka_unit_test(what_is_wrong_twice_is_refused_with_nixs_words),
+		cmocka_unit_test(a_large_path_goes_on_where_it_was_cut_off),
+		cmocka_unit_test(all_of_it_but_its_end_is_kept),
+		cmocka_unit_test(what_is_kept_and_damaged_comes_again_in_full),
+		cmocka_unit_test(what_is_no_such_file_goes),
+		cmocka_unit_test(what_is_kept_of_another_nar_is_not_used),
+		cmocka_unit_test(more_than_is_kept_cannot_be_left_out),
+		cmocka_unit_test(what_is_kept_goes_when_it_is_not_asked_for),
+		cmocka_unit_test(without_room_nothing_is_kept_and_all_goes_well),
+		cmocka_unit_test(where_nothing_can_be_written_all_goes_well),
+		cmocka_unit_test(what_is_kept_waits_for_its_turn),
+		cmocka_unit_test(the_rest_is_told_by_an_old_path),
+		cmocka_unit_test(memory_is_half_of_what_is_available),
 		cmocka_unit_test(what_cannot_be_understood_is_refused),
 		cmocka_unit_test(closures_that_cannot_be_are_refused),
 		cmocka_unit_test(what_are_no_frames_ends_the_connection),
