@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "copy/deliver.h"
 #include "store/path.h"
+#include "store/sign.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,14 @@
 		  offsetof(struct bl_args, memory),                                        \
 		  4,                                                                       \
 		  256 },                                                                   \
+		{ "sign-key",                                                              \
+		  0,                                                                       \
+		  BL_OPT_STRING,                                                           \
+		  "FILE",                                                                  \
+		  "sign what is sent with this secret key of Nix",                         \
+		  offsetof(struct bl_args, sign_key),                                      \
+		  0,                                                                       \
+		  0 },                                                                     \
 	{                                                                                  \
 		"parallel", 0, BL_OPT_NUMBER, "N", "hosts worked on at once (default 10)", \
 			offsetof(struct bl_args, parallel), 1, 1000                        \
@@ -121,7 +130,8 @@ static int deliver(const struct bl_args *args, const struct bl_delivery *items, 
 			    .dir = bl_tmp_dir("/var/tmp"),
 			    .level = args->compression == BL_NOT_GIVEN ? BL_ENGINE_ADAPTS
 								       : (int)args->compression,
-			    .memory_bytes = args->memory << 20 },
+			    .memory_bytes = args->memory << 20,
+			    .sign = args->sign },
 		.phase = on_phase,
 		.line = on_line,
 		.progress = on_progress,
@@ -139,6 +149,18 @@ static int deliver(const struct bl_args *args, const struct bl_delivery *items, 
 	bl_ui_end(t.ui, code < 0 ? BL_EXIT_FAILED : code);
 	bl_ui_free(t.ui);
 	return code;
+}
+
+/* Before anything that takes its time: a key that is none is told of at once. */
+static int with_key(const struct bl_args *args, int (*run)(const struct bl_args *args))
+{
+	bl_auto_sign_key struct bl_sign_key *key = NULL;
+	struct bl_err err = { 0 };
+	struct bl_args with = *args;
+	if (args->sign_key && bl_sign_key_read(args->sign_key, &key, &err) < 0)
+		return bl_cmd_fail(&err);
+	with.sign = key;
+	return run(&with);
 }
 
 /* ---- push */
@@ -166,9 +188,14 @@ static int push_built(const struct bl_args *args, struct bl_fleet *fleet,
 	return code;
 }
 
-static int run_push(const struct bl_args *args)
+static int push(const struct bl_args *args)
 {
 	return bl_cmd_with_built(args, "push", push_built);
+}
+
+static int run_push(const struct bl_args *args)
+{
+	return with_key(args, push);
 }
 
 static const struct bl_option push_options[] = {
@@ -243,8 +270,8 @@ static int find_host(const char *name, struct bl_fleet *out, struct bl_err *err)
 	return 0;
 }
 
-static int copy(const struct bl_args *args, const struct bl_strv *hosts,
-		struct bl_fleet *fleets, struct bl_err *err)
+static int copy_to(const struct bl_args *args, const struct bl_strv *hosts,
+		   struct bl_fleet *fleets, struct bl_err *err)
 {
 	BL_AUTO(bl_strv) paths = { 0 };
 	bl_autofree struct bl_delivery *items = bl_xcalloc(hosts->n + 1, sizeof(*items));
@@ -258,18 +285,23 @@ static int copy(const struct bl_args *args, const struct bl_strv *hosts,
 	return deliver(args, items, hosts->n, err);
 }
 
-static int run_copy(const struct bl_args *args)
+static int copy(const struct bl_args *args)
 {
 	struct bl_err err = { 0 };
 	BL_AUTO(bl_strv) hosts = { 0 };
 	for (size_t i = 0; i < args->to.n; i++)
 		bl_strv_split(&hosts, args->to.items[i], ',');
 	bl_autofree struct bl_fleet *fleets = bl_xcalloc(hosts.n + 1, sizeof(*fleets));
-	int code = hosts.n ? copy(args, &hosts, fleets, &err)
+	int code = hosts.n ? copy_to(args, &hosts, fleets, &err)
 			   : bl_err_set(&err, BL_E_USAGE, "name a host: --to [user@]host");
 	for (size_t i = 0; i < hosts.n; i++)
 		bl_fleet_free(&fleets[i]);
 	return code < 0 ? bl_cmd_fail(&err) : code;
+}
+
+static int run_copy(const struct bl_args *args)
+{
+	return with_key(args, copy);
 }
 
 static const struct bl_option copy_options[] = {

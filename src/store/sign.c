@@ -28,10 +28,11 @@ static int check_mode(int fd, const char *file, struct bl_err *err)
 		return bl_err_set(err, BL_E_USAGE, "%s: %s", file, strerror(errno));
 	/* a group may share a key; what everybody has signs nothing */
 	if (S_ISREG(st.st_mode) && (st.st_mode & (S_IROTH | S_IWOTH)))
-		return bl_err_set(err, BL_E_USAGE,
-				  "%s: all users of this machine can read or change it; "
-				  "chmod 600 it, or make another key if one of them may have",
-				  file);
+		return bl_err_set(
+			err, BL_E_USAGE,
+			"%s: all users of this machine can read or change it; "
+			"chmod 600 it, and make a new one if somebody may have read it",
+			file);
 	return 0;
 }
 
