@@ -103,7 +103,12 @@ check_not "nothing tells the key" grep -qF "${secret:0:40}" "$OUT"
 check "what is named by its content needs no signature" belay copy "$("$TB/ctl" nix-store --add "$TB/README.md")" --to alice@web3
 check "nothing but the store was touched" on web3 test ! -e /var/lib/belay -a ! -e /nix/var/nix/gcroots/belay
 check "a user whom it trusts needs none" belay copy "$(big trusted 3000000)" --to bob@web3
-check "nor does root" belay copy "$(big root 3000000)" --to root@web3
+path=$(big root 3000000)
+check "nor does root" belay copy "$path" --to root@web3
+# signed once for all hosts that lack it
+path=$(big several 3000000)
+check "signed for several hosts" belay copy "$path" --to alice@web3,root@web1,root@web2 --sign-key "$TEST/trusted.secret"
+for h in web1 web2 web3; do check "signed: $h has the signature" on $h sh -c "nix path-info --sigs $path | grep -q trusted-1:"; done
 
 # ---- what cannot be
 belay copy /nix/store/zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz-nothing --to root@web1
