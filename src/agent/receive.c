@@ -16,8 +16,9 @@
 static const char no_match[] = "use the same version of belay on both ends";
 static const char no_daemon[] = "look at Nix on the host: `systemctl status nix-daemon`";
 static const char no_trust[] =
-	"deploy as root or with sudo, or have the user in the host's nix.conf (trusted-users), "
-	"or sign the paths with a key that it trusts";
+	"come as root or with sudo; or sign what is sent (--sign-key FILE) with a key whose "
+	"public half is in trusted-public-keys of the host's nix.conf; or have the user in "
+	"trusted-users there";
 static const char no_room[] = "make room on the host's disk: `nix-collect-garbage -d` there";
 static const char no_path[] = "look at Nix's words; what was copied so far stays";
 
@@ -128,13 +129,7 @@ static int open_daemon(struct receive *r, struct bl_err *err)
 				       .added = path_added,
 				       .ctx = r };
 	r->remedy = no_daemon;
-	if (bl_daemon_open(&spec, &r->daemon, err) < 0)
-		return -1;
-	if (bl_daemon_trust(r->daemon) != BL_TRUST_NO)
-		return 0;
-	r->remedy = no_trust;
-	return bl_err_set(err, BL_E_REFUSED,
-			  "the host's Nix does not trust the user that belay came as");
+	return bl_daemon_open(&spec, &r->daemon, err);
 }
 
 static int ask_valid(struct receive *r, bool *valid, struct bl_err *err)
@@ -362,8 +357,23 @@ static int end_pairs(struct receive *r, struct bl_err *err)
 
 static int fail_paths(struct receive *r, struct bl_err *err)
 {
+	if (r->unpack.unsigned_path) {
+		const char *user = getenv("USER");
+		r->remedy = no_trust;
+		return bl_err_set(err, BL_E_REFUSED,
+				  "%s is not signed by a key that the host's Nix trusts, and "
+				  "it does not trust the user %.64s (uid %u) without",
+				  r->unpack.unsigned_path, user ? user : "?",
+				  (unsigned)geteuid());
+	}
 	r->remedy = r->unpack.full ? no_room : no_path;
 	return bl_err_set(err, BL_E_FAILED, "%s", r->unpack.why ? r->unpack.why : "?");
+}
+
+/* Where what is sent again would end as it did before. */
+static int check_hope(struct receive *r, struct bl_err *err)
+{
+	return r->unpack.full || r->unpack.unsigned_path ? fail_paths(r, err) : 0;
 }
 
 static int take_piece(struct receive *r, const struct bl_frame *f, struct bl_err *err)
@@ -376,8 +386,7 @@ static int take_piece(struct receive *r, const struct bl_frame *f, struct bl_err
 	r->remedy = no_daemon;
 	if (bl_unpack_piece(&r->unpack, &piece, err) < 0)
 		return -1;
-	/* what is sent again would find no more room */
-	return r->unpack.full ? fail_paths(r, err) : 0;
+	return check_hope(r, err);
 }
 
 static int take_data(struct receive *r, const struct bl_frame *f, struct bl_err *err)
@@ -385,7 +394,9 @@ static int take_data(struct receive *r, const struct bl_frame *f, struct bl_err 
 	if (r->stage != PIECES)
 		return unexpected(f, "before any piece", err);
 	r->remedy = no_daemon;
-	return bl_unpack_data(&r->unpack, f->payload, f->len, err);
+	if (bl_unpack_data(&r->unpack, f->payload, f->len, err) < 0)
+		return -1;
+	return check_hope(r, err);
 }
 
 static int say_failed(struct receive *r, struct bl_err *err)
@@ -415,7 +426,9 @@ static int take_end(struct receive *r, struct bl_err *err)
 		r->stage = DONE;
 		return 0;
 	}
-	if (r->again || r->unpack.full)
+	if (check_hope(r, err) < 0)
+		return -1;
+	if (r->again)
 		return fail_paths(r, err);
 	r->again = true;
 	return say_failed(r, err);

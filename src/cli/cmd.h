@@ -112,6 +112,14 @@ extern const struct bl_command *const bl_commands[];
 	  offsetof(struct bl_args, compression),                                               \
 	  0,                                                                                   \
 	  19 },                                                                                \
+		{ "sign-key",                                                                  \
+		  0,                                                                           \
+		  BL_OPT_STRING,                                                               \
+		  "FILE",                                                                      \
+		  "sign what is sent with this secret key of Nix",                             \
+		  offsetof(struct bl_args, sign_key),                                          \
+		  0,                                                                           \
+		  0 },                                                                         \
 	{                                                                                      \
 		"memory", 0, BL_OPT_NUMBER, "MIB", "for a piece and what it is told by (128)", \
 			offsetof(struct bl_args, memory), 4, 256                               \
@@ -202,6 +210,11 @@ void bl_cmd_addresses(struct bl_fleet *fleet, const struct bl_selection *sel);
  * where it is not known (host/agent.h); this machine's where it is the host. */
 int bl_cmd_agents(struct bl_fleet *fleet, const struct bl_selection *sel,
 		  struct bl_err *err) BL_MUST_CHECK;
+/*
+ * Runs @cmd. The key that it signs with is read before anything that takes its time: one that
+ * is none is told of at once. An exit code.
+ */
+int bl_cmd_run(const struct bl_command *cmd, const struct bl_args *args);
 /* What systems are sent by, as @args say. */
 struct bl_engine_spec bl_cmd_engine(const struct bl_args *args);
 int bl_cmd_history(struct bl_history **out, struct bl_err *err) BL_MUST_CHECK;

@@ -203,6 +203,8 @@ static int find_host(const char *name, struct bl_fleet *out, struct bl_err *err)
 	if (bl_fleet_single(name, NULL, out, err) < 0 || bl_select(out, &all, &sel, err) < 0 ||
 	    bl_cmd_agents(out, &sel, err) < 0)
 		return -1;
+	/* nothing is kept or activated there: Nix may take it from that user */
+	out->nodes[0].may_stay_user = true;
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "copy/pace.h"
 #include "copy/spool.h"
 #include "store/path.h"
+#include "store/sign.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -27,6 +28,10 @@ struct closure {
 	struct bl_engine *engine;
 	struct bl_strv tops;
 	struct bl_local local;
+	/* of each path the signature that was made for it; NULL: none. Only what some host
+	 * lacks is signed, and once for all of them */
+	char **sigs;
+	uv_mutex_t signing;
 	struct bl_err err;
 	uv_work_t work;
 	bool ready;
@@ -38,6 +43,7 @@ struct bl_engine {
 	struct bl_spool *spool;
 	uint64_t memory_bytes;
 	int level; /* as the spec's */
+	const struct bl_sign_key *sign;
 	struct closure *closures;
 	struct bl_send *sends;
 	struct bl_send *walk; /* the next one of a walk through them */
@@ -183,6 +189,8 @@ static struct closure *closure_of(struct bl_engine *e, const struct bl_strv *top
 			return c;
 	struct closure *c = bl_xcalloc(1, sizeof(*c));
 	c->engine = e;
+	if (uv_mutex_init(&c->signing) != 0)
+		abort();
 	bl_strv_append(&c->tops, tops);
 	c->next = e->closures;
 	e->closures = c;
@@ -246,6 +254,7 @@ static void ask(struct bl_send *s)
 		end_err(s, &err);
 }
 
+/* The lists are the caller's; what is in them, and everything else, is borrowed. */
 static void take_info(const struct bl_send *s, uint32_t place, struct bl_copy_info *out)
 {
 	const struct bl_local *l = &s->new->local;
@@ -256,12 +265,16 @@ static void take_info(const struct bl_send *s, uint32_t place, struct bl_copy_in
 		.deriver = info->deriver,
 		.ca = info->ca,
 		.n_refs = l->n_refs[place],
-		.sigs = info->sigs,
 	};
 	memcpy(out->nar_hash, info->nar_hash, sizeof(out->nar_hash));
 	out->refs = bl_xcalloc(out->n_refs + 1, sizeof(*out->refs));
 	for (size_t i = 0; i < out->n_refs; i++)
 		out->refs[i] = l->number[l->refs[place][i]];
+	out->sigs.items = bl_xcalloc(info->sigs.n + 1, sizeof(*out->sigs.items));
+	for (; out->sigs.n < info->sigs.n; out->sigs.n++)
+		out->sigs.items[out->sigs.n] = info->sigs.items[out->sigs.n];
+	if (s->new->sigs && s->new->sigs[place])
+		out->sigs.items[out->sigs.n++] = s->new->sigs[place];
 }
 
 static int send_infos(struct bl_send *s, struct bl_err *err)
@@ -272,6 +285,7 @@ static int send_infos(struct bl_send *s, struct bl_err *err)
 		take_info(s, s->load.order[i], &info);
 		bl_copy_put_info(&block, &info);
 		free(info.refs);
+		free(info.sigs.items);
 		if ((block.len > BLOCK_FULL || i + 1 == s->load.n) &&
 		    send_block(s, BL_COPY_INFOS, &block, err) < 0)
 			return -1;
@@ -441,6 +455,23 @@ static int plan_with(struct bl_send *s, const struct closure *old)
 			    s->bound, &s->load, &s->plan_err);
 }
 
+/* Of hosts that need the same, the first one's thread makes them, and the others wait. */
+static void sign(const struct bl_sign_key *key, struct closure *c, const struct bl_load *load)
+{
+	const struct bl_path_infos *infos = &c->local.infos;
+	uv_mutex_lock(&c->signing);
+	if (!c->sigs)
+		c->sigs = bl_xcalloc(infos->n + 1, sizeof(*c->sigs));
+	for (size_t i = 0; i < load->n; i++) {
+		uint32_t at = load->order[i];
+		char *sig = c->sigs[at] ? NULL : bl_sign(key, &infos->items[at]);
+		/* others are read at the same time */
+		if (sig)
+			c->sigs[at] = sig;
+	}
+	uv_mutex_unlock(&c->signing);
+}
+
 static void plan(uv_work_t *work)
 {
 	struct bl_send *s = work->data;
@@ -453,6 +484,8 @@ static void plan(uv_work_t *work)
 	}
 	if (rc < 0 && s->plan_err.code == BL_E_NONE)
 		bl_err_set_(&s->plan_err, BL_E_FAILED, 0, "the closure cannot be planned");
+	if (s->plan_err.code == BL_E_NONE && s->engine->sign)
+		sign(s->engine->sign, s->new, &s->load);
 }
 
 static void say_kept(struct bl_send *s)
@@ -700,6 +733,7 @@ int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_
 	e->loop = loop;
 	e->memory_bytes = spec->memory_bytes ? spec->memory_bytes : PIECE_BYTES;
 	e->level = spec->level;
+	e->sign = spec->sign;
 	const struct bl_spool_spec spool = {
 		.dir = spec->dir, .limit_bytes = SPOOL_BYTES, .news = pump_all, .ctx = e
 	};
@@ -733,6 +767,10 @@ void bl_engine_free(struct bl_engine *e)
 	struct closure *next = NULL;
 	for (struct closure *c = e->closures; c; c = next) {
 		next = c->next;
+		for (size_t i = 0; c->sigs && i < c->local.infos.n; i++)
+			free(c->sigs[i]);
+		free(c->sigs);
+		uv_mutex_destroy(&c->signing);
 		bl_strv_free(&c->tops);
 		bl_local_free(&c->local);
 		free(c);

@@ -11,6 +11,8 @@
 
 #include <uv.h>
 
+struct bl_sign_key;
+
 /* What the hosts of a run share. */
 struct bl_engine;
 
@@ -18,6 +20,9 @@ struct bl_engine_spec {
 	const char *dir;       /* for the file of what is to be sent; only while it runs */
 	int level;             /* of zstd, 1 to 19; 0: none; BL_ENGINE_ADAPTS */
 	uint64_t memory_bytes; /* for a piece and its base together; 0: the default */
+	/* what is sent is signed with it; borrowed. NULL: the signatures that there are go
+	 * along */
+	const struct bl_sign_key *sign;
 };
 
 #define BL_ENGINE_ADAPTS (-1)

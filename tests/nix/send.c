@@ -353,7 +353,7 @@ struct copy {
 	struct run *run;
 	struct bl_session *session;
 	struct bl_send *send;
-	struct bl_send_stats stats;
+	struct bl_copy_stats stats;
 	char *what, *remedy, *line;
 	size_t lines;
 	long agent_kib; /* the most that the agent needed */
@@ -396,7 +396,7 @@ static void over(struct copy *c, const char *what, const char *remedy)
 		uv_stop(&c->run->loop);
 }
 
-static void on_sent(void *ctx, const struct bl_send_stats *stats, const char *what,
+static void on_sent(void *ctx, const struct bl_copy_stats *stats, const char *what,
 		    const char *remedy)
 {
 	struct copy *c = ctx;
@@ -411,7 +411,7 @@ static void on_line(void *ctx, const char *line)
 	bl_replace_str(&c->line, line);
 }
 
-static void on_progress(void *ctx, const struct bl_send_stats *stats)
+static void on_progress(void *ctx, const struct bl_copy_stats *stats)
 {
 	((struct copy *)ctx)->stats = *stats;
 }
