@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -1715,6 +1716,13 @@ static bool listens(const char *at)
 	return connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0;
 }
 
+/* Also when a test fails in the middle. */
+static bool end_with_us(void *ctx)
+{
+	(void)ctx;
+	return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0;
+}
+
 /* Where nix-daemon listens, which trusts no user, and the key alone. */
 static char *start_distrusting(const char *public, pid_t *out_pid)
 {
@@ -1724,8 +1732,8 @@ static char *start_distrusting(const char *public, pid_t *out_pid)
 	char *at = bl_xprintf("%s/socket", folder);
 	struct bl_err err = { 0 };
 	assert_int_equal(write_conf(more), 0);
-	assert_works(bl_child_spawn(argv, (const char *const *)env.items, -1, -1, -1, NULL,
-				    NULL, out_pid, &err),
+	assert_works(bl_child_spawn(argv, (const char *const *)env.items, -1, -1, -1,
+				    end_with_us, NULL, out_pid, &err),
 		     &err);
 	for (int i = 0; i < 1000 && !listens(at); i++)
 		bl_sleep_ms(10);
