@@ -39,6 +39,7 @@ struct bl_engine {
 	struct bl_send *sends;
 	struct bl_send *walk; /* the next one of a walk through them */
 	unsigned working;     /* threads */
+	uv_timer_t *alive;
 };
 
 enum stage {
@@ -77,6 +78,7 @@ struct bl_send {
 	uint64_t at;         /* in its content */
 	struct bl_pace pace; /* of this connection: another one is faster or slower */
 	int64_t told_ns;
+	uint64_t alive_bytes; /* the wire's, when that was looked at last */
 };
 
 /* ---- the end */
@@ -300,6 +302,18 @@ static void ask_for(struct bl_send *s, size_t at)
 		.level = bl_pace_level(&s->pace, piece->head.kind == BL_DELTA_PATCH),
 	};
 	s->ahead[at % AHEAD] = bl_spool_get(s->engine->spool, piece, &make);
+}
+
+/* Lets the host know that we are there, while what comes next is being made. */
+static void on_alive(uv_timer_t *timer)
+{
+	const struct bl_engine *e = timer->data;
+	for (struct bl_send *s = e->sends; s; s = s->next) {
+		if (s->stage == SENDING && (s->piece > 0 || s->head_sent) &&
+		    s->alive_bytes == s->stats.wire_bytes)
+			send_frame(s, BL_COPY_DATA, "", 0);
+		s->alive_bytes = s->stats.wire_bytes;
+	}
 }
 
 static void send_head(struct bl_send *s, const struct bl_delta_head *head)
@@ -644,8 +658,18 @@ int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_
 		free(e);
 		return -1;
 	}
+	e->alive = bl_xcalloc(1, sizeof(*e->alive));
+	uv_timer_init(loop, e->alive);
+	e->alive->data = e;
+	uv_timer_start(e->alive, on_alive, BL_COPY_ALIVE_MS, BL_COPY_ALIVE_MS);
+	uv_unref((uv_handle_t *)e->alive);
 	*out = e;
 	return 0;
+}
+
+static void free_timer(uv_handle_t *timer)
+{
+	free(timer);
 }
 
 void bl_engine_expect(struct bl_engine *e, const struct bl_strv *tops)
@@ -661,6 +685,8 @@ void bl_engine_free(struct bl_engine *e)
 		uv_cancel((uv_req_t *)&c->work);
 	while (e->working > 0)
 		uv_run(e->loop, UV_RUN_ONCE);
+	uv_timer_stop(e->alive);
+	uv_close((uv_handle_t *)e->alive, free_timer);
 	bl_spool_free(e->spool);
 	struct closure *next = NULL;
 	for (struct closure *c = e->closures; c; c = next) {
