@@ -53,11 +53,16 @@ static double rate(const struct bl_pace *p)
 	return (double)p->left_bytes * BL_NS_PER_S / (double)p->busy_ns;
 }
 
+bool bl_pace_known(const struct bl_pace *p)
+{
+	return p->fixed >= 0 || p->busy_ns >= MEASURE_NS;
+}
+
 int bl_pace_level(const struct bl_pace *p, bool patch)
 {
 	if (p->fixed >= 0)
 		return p->fixed;
-	if (p->busy_ns < MEASURE_NS)
+	if (!bl_pace_known(p))
 		return patch ? 3 : 1;
 	if (p->left_bytes == 0)
 		return 10;

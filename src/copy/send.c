@@ -10,14 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUEUE_BYTES (1UL << 20)   /* that wait in a session's pipe */
-#define DATA_BYTES  (128UL << 10) /* of a frame */
-#define SPOOL_BYTES (2ULL << 30)
-#define PIECE_BYTES (128ULL << 20) /* of a piece and its base, unless told otherwise */
-#define AHEAD       4              /* pieces that are asked for before their turn */
-#define PROGRESS_MS 200
-#define BOUND_MIN   (4ULL << 20) /* a host that has less is told nothing by older paths */
-#define PAIRS_MAX   16384        /* in a frame */
+#define QUEUE_BYTES  (1UL << 20)   /* that wait in a session's pipe */
+#define DATA_BYTES   (128UL << 10) /* of a frame */
+#define SPOOL_BYTES  (2ULL << 30)
+#define PIECE_BYTES  (128ULL << 20) /* of a piece and its base, unless told otherwise */
+#define AHEAD        4              /* pieces that are asked for before their turn */
+#define UNREAD_BYTES (4UL << 20)    /* that ssh and the kernels hold at the most, about */
+#define GUESS_BYTES  (16UL << 20)   /* that are sent at a level which is a guess */
+#define PROGRESS_MS  200
+#define BOUND_MIN    (4ULL << 20) /* a host that has less is told nothing by older paths */
+#define PAIRS_MAX    16384        /* in a frame */
 
 /* A closure of this machine, read in a thread once for all who need it. */
 struct closure {
@@ -75,8 +77,9 @@ struct bl_send {
 	size_t piece, asked;
 	struct bl_spooled *ahead[AHEAD];
 	bool head_sent;
-	uint64_t at;         /* in its content */
-	struct bl_pace pace; /* of this connection: another one is faster or slower */
+	uint64_t at;            /* in its content */
+	struct bl_pace pace;    /* of this connection: another one is faster or slower */
+	uint64_t measured_from; /* bytes of the wire that have left */
 	int64_t told_ns;
 	uint64_t alive_bytes; /* the wire's, when that was looked at last */
 };
@@ -292,6 +295,9 @@ static void ask_for(struct bl_send *s, size_t at)
 		if (piece->olds && piece->olds[i] != BL_COPY_NO_OLD)
 			olds[i] = s->old->local.sorted.items[piece->olds[i]];
 	}
+	/* as a guess too, where the line is slow enough for a copy to be cut off on it */
+	bool hard = piece->head.kind == BL_DELTA_PATCH ||
+		    (s->load.kept_bytes > 0 && !bl_pace_known(&s->pace));
 	const struct bl_make make = {
 		.news = news,
 		.olds = piece->olds ? olds : NULL,
@@ -299,7 +305,7 @@ static void ask_for(struct bl_send *s, size_t at)
 		.pairs = piece->pairs,
 		.n_pairs = piece->n_pairs,
 		.part = piece->part,
-		.level = bl_pace_level(&s->pace, piece->head.kind == BL_DELTA_PATCH),
+		.level = bl_pace_level(&s->pace, hard),
 	};
 	s->ahead[at % AHEAD] = bl_spool_get(s->engine->spool, piece, &make);
 }
@@ -374,12 +380,37 @@ static void tell(struct bl_send *s)
 	s->spec.progress(s->spec.ctx, &s->stats);
 }
 
+/* Whether it is at what had come in part: the host gives that to its Nix first. */
+static bool is_kept(const struct bl_send *s)
+{
+	if (s->piece == s->load.n_pieces || s->load.kept_bytes == 0)
+		return false;
+	const struct bl_load_piece *piece = &s->load.pieces[s->piece];
+	return piece->part == s->load.kept_bytes &&
+	       s->new->local.number[s->load.order[piece->first]] == s->kept.number;
+}
+
 static void measure(struct bl_send *s)
 {
 	uint64_t queued = bl_session_queued(s->spec.session);
 	/* other messages wait there too */
 	uint64_t left = queued < s->stats.wire_bytes ? s->stats.wire_bytes - queued : 0;
-	bl_pace_tick(&s->pace, left, queued > 0);
+	/* that waiting says nothing of the line */
+	if (is_kept(s))
+		s->measured_from = s->stats.wire_bytes + UNREAD_BYTES;
+	bl_pace_tick(&s->pace, left, queued > 0 && left >= s->measured_from);
+}
+
+/*
+ * How many pieces may be asked for, the one that is sent among them. Each that is asked for now
+ * is made as hard as seems right by now: one at a time, until it is known how fast the line is.
+ */
+static size_t ahead(const struct bl_send *s)
+{
+	bool patch = s->load.pieces[s->piece].head.kind == BL_DELTA_PATCH;
+	bool known = bl_pace_known(&s->pace) ||
+		     s->stats.wire_bytes >= s->measured_from + GUESS_BYTES;
+	return known || patch ? AHEAD : 1;
 }
 
 static void send_pieces(struct bl_send *s)
@@ -390,7 +421,8 @@ static void send_pieces(struct bl_send *s)
 	measure(s);
 	while (rc > 0 && s->piece < s->load.n_pieces &&
 	       bl_session_queued(s->spec.session) < QUEUE_BYTES) {
-		for (; s->asked < s->load.n_pieces && s->asked < s->piece + AHEAD; s->asked++)
+		for (; s->asked < s->load.n_pieces && s->asked < s->piece + ahead(s);
+		     s->asked++)
 			ask_for(s, s->asked);
 		rc = send_some(s, &err);
 	}
