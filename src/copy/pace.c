@@ -53,6 +53,11 @@ static double rate(const struct bl_pace *p)
 	return (double)p->left_bytes * BL_NS_PER_S / (double)p->busy_ns;
 }
 
+bool bl_pace_known(const struct bl_pace *p)
+{
+	return p->fixed >= 0 || p->busy_ns >= MEASURE_NS;
+}
+
 int bl_pace_level(const struct bl_pace *p, bool patch)
 {
 	if (p->fixed >= 0)
@@ -60,7 +65,7 @@ int bl_pace_level(const struct bl_pace *p, bool patch)
 	/* a patch knows no levels; this one is for when its base cannot be read */
 	if (patch)
 		return 3;
-	if (p->busy_ns < MEASURE_NS)
+	if (!bl_pace_known(p))
 		return 1;
 	if (p->left_bytes == 0)
 		return 10;

@@ -27,6 +27,8 @@ static void a_fixed_level_stays(void **state)
 	p.left_bytes = 1;
 	p.busy_ns = BL_NS_PER_S;
 	assert_int_equal(bl_pace_level(&p, true), 19);
+	bl_pace_begin(&p, 1);
+	assert_true(bl_pace_known(&p));
 }
 
 static void before_it_knows_it_is_quick(void **state)
@@ -35,6 +37,9 @@ static void before_it_knows_it_is_quick(void **state)
 	struct bl_pace p = after(1000, 499);
 	assert_int_equal(bl_pace_level(&p, false), 1);
 	assert_int_equal(bl_pace_level(&p, true), 3);
+	assert_false(bl_pace_known(&p));
+	p = after(1000, 500);
+	assert_true(bl_pace_known(&p));
 }
 
 static void the_slower_the_link_the_harder(void **state)
