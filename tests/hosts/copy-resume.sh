@@ -141,6 +141,6 @@ check "damaged: it is there, whole" valid "$path"
 path=$(big unwanted 30000000)
 begin "$path" 15000000
 end "unwanted"
-check "unwanted: another copy" belay copy "$small" --to root@web1
+check "unwanted: another copy" belay copy "$(big other 1000)" --to root@web1
 check_not "unwanted: nothing is left behind" test -e "$kept"
 done_testing
