@@ -186,6 +186,8 @@ static void play_real(void)
 	(void)!bl_write_all(fd, pid, strlen(pid), NULL);
 	(void)bl_receive(&spec, &kv, &in);
 	bl_kv_free(&kv);
+	/* whoever looks what it needed looks now */
+	stay();
 }
 
 /* Its disk is small. */
@@ -310,6 +312,20 @@ static void play_lines(void)
 	stay();
 }
 
+/* Reads on when there is a file for it. */
+static void play_stalled(void)
+{
+	bl_autofree char *at = file_here("go-on");
+	read_closure();
+	say_have("", "", "100000000");
+	say_bits(BL_COPY_VALID, "\0", 1);
+	while (access(at, F_OK) < 0)
+		bl_sleep_ms(10);
+	read_pieces();
+	(void)!bl_talk_reply(BL_MSG_OK, NULL);
+	stay();
+}
+
 static const struct {
 	const char *name;
 	void (*play)(void);
@@ -326,6 +342,7 @@ static const struct {
 	{ "have-twice", play_have_twice },
 	{ "claims", play_claims },
 	{ "lines", play_lines },
+	{ "stalled", play_stalled },
 };
 
 static int play(const char *name)
@@ -359,6 +376,7 @@ struct copy {
 	long agent_kib; /* the most that the agent needed */
 	/* when the host has said what it has, and before that is heard */
 	void (*meanwhile)(void *ctx);
+	void (*done)(void *ctx); /* when it is over */
 	void *ctx;
 };
 
@@ -392,6 +410,8 @@ static void over(struct copy *c, const char *what, const char *remedy)
 	bl_replace_str(&c->what, what);
 	bl_replace_str(&c->remedy, remedy);
 	bl_session_drop(BL_STEAL(c->session));
+	if (c->done)
+		c->done(c->ctx);
 	if (--c->run->running == 0)
 		uv_stop(&c->run->loop);
 }
@@ -1018,6 +1038,31 @@ static void an_old_system_that_was_collected_here_is_done_without(void **state)
 	assert_in_range(c.stats.wire_bytes, 300 * KIB, 400 * KIB);
 }
 
+static void collect_there(void *ctx)
+{
+	(void)ctx;
+	assert_int_equal(RUN(NULL, "nix-store", "--gc"), 0);
+}
+
+static void a_collection_there_spares_what_it_is_told_by(void **state)
+{
+	(void)state;
+	need_store();
+	struct closure old __attribute__((cleanup(closure_autop)));
+	struct closure new __attribute__((cleanup(closure_autop)));
+	struct copy c __attribute__((cleanup(copy_autop))) = { .meanwhile = collect_there };
+	make_here(&old, "dust", "a", 300 * KIB);
+	make_here(&new, "dust", "b", 300 * KIB);
+	put(&old, true);
+	claim(top(&old), "", "");
+	copy(&c, "real", top(&new));
+	assert_copied(&c);
+	assert_int_equal(c.lines, 0);
+	assert_there(&new);
+	assert_there(&old);
+	assert_in_range(c.stats.wire_bytes, 1, 10 * KIB);
+}
+
 enum { SMALL = 300 };
 
 /* Small paths that refer to some before them, in the deployer's store; the last is the top. */
@@ -1153,6 +1198,41 @@ static void two_senders_of_closures_that_share_paths_both_end_well(void **state)
 		copy_autop(&c[i]);
 	}
 	assert_all_there(&paths);
+}
+
+static void let_go_on(void *ctx)
+{
+	(void)ctx;
+	bl_autofree char *at = file_here("go-on");
+	FILE *f = fopen(at, "we");
+	assert_true(f && fclose(f) == 0);
+}
+
+/* What waits for it waits in the spool. */
+static void a_host_that_does_not_read_delays_none_and_takes_no_memory(void **state)
+{
+	(void)state;
+	need_store();
+	struct closure y __attribute__((cleanup(closure_autop)));
+	struct copy c[2] = { { .done = NULL }, { .done = let_go_on } };
+	struct run r;
+	make_here(&y, "waiting", "a", 96 * MIB);
+	bl_autofree char *at = file_here("go-on");
+	claim("", "", "100000000");
+	begin_run(&r, folder);
+	forget_peak();
+	long before = peak_of("self");
+	begin_copy(&r, &c[0], "stalled", top(&y));
+	begin_copy(&r, &c[1], "claims", top(&y));
+	finish(&r);
+	for (size_t i = 0; i < 2; i++) {
+		assert_copied(&c[i]);
+		copy_autop(&c[i]);
+	}
+	unlink(at);
+	free(noted());
+	print_message("# %ld KiB for 96 MiB\n", peak_of("self") - before);
+	assert_in_range(peak_of("self") - before + 1024, 0, 40 * KIB);
 }
 
 /* ---- disks that are full, and daemons that die */
@@ -1471,10 +1551,12 @@ int main(int argc, char **argv)
 		cmocka_unit_test(an_old_system_that_cannot_be_paired_is_done_without),
 		cmocka_unit_test(a_collection_here_spares_what_is_sent_and_what_it_is_told_by),
 		cmocka_unit_test(an_old_system_that_was_collected_here_is_done_without),
+		cmocka_unit_test(a_collection_there_spares_what_it_is_told_by),
 		cmocka_unit_test(collections_there_lose_nothing),
 		cmocka_unit_test(what_becomes_valid_in_between_is_no_failure),
 		cmocka_unit_test(two_senders_of_one_closure_both_end_well),
 		cmocka_unit_test(two_senders_of_closures_that_share_paths_both_end_well),
+		cmocka_unit_test(a_host_that_does_not_read_delays_none_and_takes_no_memory),
 		cmocka_unit_test(a_full_disk_here_is_named_with_the_remedy),
 		cmocka_unit_test(a_full_disk_there_is_refused_with_the_remedy),
 		cmocka_unit_test(a_daemon_that_dies_here_is_told_of),
