@@ -9,14 +9,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#define QUIET_MS  600000        /* a garbage collection, or a large path's registration */
-#define INFOS_MAX (256UL << 20) /* bytes of all blocks */
+#define QUIET_MS   600000        /* a garbage collection, or a large path's registration */
+#define INFOS_MAX  (256UL << 20) /* bytes of all blocks */
+#define MEMORY_MIN (16ULL << 20) /* pieces without a base need as much */
 
 static const char no_match[] = "use the same version of belay on both ends";
 static const char no_daemon[] = "look at Nix on the host: `systemctl status nix-daemon`";
 static const char no_trust[] =
-	"deploy as root or with sudo, or have the user in the host's nix.conf (trusted-users), "
-	"or sign the paths with a key that it trusts";
+	"come as root or with sudo; or sign what is sent (--sign-key FILE) with a key whose "
+	"public half is in trusted-public-keys of the host's nix.conf; or have the user in "
+	"trusted-users there";
 static const char no_room[] = "make room on the host's disk: `nix-collect-garbage -d` there";
 static const char no_path[] = "look at Nix's words; what was copied so far stays";
 
@@ -42,6 +44,8 @@ struct receive {
 	struct bl_hash_pair *partners; /* of each old path */
 	uint32_t *guesses;             /* as bl_copy_guesses() */
 	struct bl_bases bases;
+	struct bl_kept kept;
+	size_t kept_number; /* of the path that is kept, if its rest may come */
 	struct bl_unpack unpack;
 	bool again; /* what had failed has come once more */
 };
@@ -125,13 +129,7 @@ static int open_daemon(struct receive *r, struct bl_err *err)
 				       .added = path_added,
 				       .ctx = r };
 	r->remedy = no_daemon;
-	if (bl_daemon_open(&spec, &r->daemon, err) < 0)
-		return -1;
-	if (bl_daemon_trust(r->daemon) != BL_TRUST_NO)
-		return 0;
-	r->remedy = no_trust;
-	return bl_err_set(err, BL_E_REFUSED,
-			  "the host's Nix does not trust the user that belay came as");
+	return bl_daemon_open(&spec, &r->daemon, err);
 }
 
 static int ask_valid(struct receive *r, bool *valid, struct bl_err *err)
@@ -174,6 +172,30 @@ static int look_at_olds(struct receive *r, struct bl_err *err)
 	return bl_daemon_works(r->daemon) ? 0 : -1;
 }
 
+/* What is kept of a path that comes no more goes. */
+static bool has_kept(struct receive *r, const bool *valid)
+{
+	bl_kept_look(&r->kept);
+	if (r->kept.fd < 0)
+		return false;
+	for (size_t i = 0; i < r->paths.n; i++) {
+		r->kept_number = i;
+		if (!valid[i] && strcmp(r->paths.items[i], r->kept.head.path) == 0)
+			return true;
+	}
+	bl_kept_drop(&r->kept);
+	return false;
+}
+
+static void say_kept(const struct receive *r, struct bl_kv *kv)
+{
+	char hex[2 * BL_SHA256_LEN + 1];
+	bl_hex(r->kept.head.nar_hash, BL_SHA256_LEN, hex);
+	bl_kv_set_u64(kv, "kept", r->kept_number);
+	bl_kv_set_u64(kv, "kept_bytes", r->kept.bytes);
+	bl_kv_set(kv, "kept_hash", hex);
+}
+
 static int say_have(struct receive *r, const bool *valid, struct bl_err *err)
 {
 	BL_AUTO(bl_kv) kv = { 0 };
@@ -186,6 +208,8 @@ static int say_have(struct receive *r, const bool *valid, struct bl_err *err)
 	bl_kv_set_u64(&kv, "old_paths", r->olds.paths.n);
 	bl_kv_set(&kv, "old_digest", hex);
 	bl_kv_set_u64(&kv, "memory", r->spec->memory_bytes);
+	if (r->unpack.kept_waits)
+		say_kept(r, &kv);
 	bl_copy_put_bits(&bits, valid, r->paths.n);
 	_Static_assert(BL_COPY_BITS_MAX <= BL_FRAME_MAX, "one frame is enough");
 	if (bl_talk_reply(BL_MSG_HAVE, &kv) < 0 ||
@@ -194,22 +218,50 @@ static int say_have(struct receive *r, const bool *valid, struct bl_err *err)
 	return 0;
 }
 
+/*
+ * What refers to all of them is valid: so are they. That is known before the list of them has
+ * come over a slow line.
+ */
+static int look_at_top(struct receive *r, const char *top, struct bl_err *err)
+{
+	BL_AUTO(bl_strv) one = { 0 };
+	bool valid = false;
+	if (!bl_store_path_ok(top))
+		return 0;
+	bl_strv_add(&one, top);
+	r->remedy = no_daemon;
+	if (bl_query_temp_roots(r->daemon, &one, err) < 0 ||
+	    bl_query_valid(r->daemon, &one, &valid, err) < 0)
+		return -1;
+	if (valid)
+		r->stage = DONE;
+	return 0;
+}
+
 static int begin(struct receive *r, const struct bl_kv *kv, struct bl_err *err)
 {
-	if (read_paths(r, kv, err) < 0 || open_daemon(r, err) < 0)
+	if (open_daemon(r, err) < 0 || look_at_top(r, bl_kv_str(kv, "top"), err) < 0)
+		return -1;
+	if (r->stage == DONE)
+		return 0;
+	if (read_paths(r, kv, err) < 0)
 		return -1;
 	bl_autofree bool *valid = bl_xcalloc(r->paths.n, sizeof(valid[0]));
 	r->remedy = no_daemon;
 	if (look_at_store(r, bl_kv_bool(kv, "substitute"), valid, err) < 0 ||
 	    look_at_olds(r, err) < 0)
 		return -1;
+	if (r->missing == 0)
+		r->stage = DONE;
 	r->awaited = bl_xcalloc(r->paths.n, sizeof(r->awaited[0]));
 	for (size_t i = 0; i < r->paths.n; i++)
 		r->awaited[i] = !valid[i];
 	r->unpack = (struct bl_unpack){ .daemon = r->daemon,
 					.paths = &r->paths,
 					.decoder = r->decoder,
-					.bases = &r->bases };
+					.bases = &r->bases,
+					.kept = &r->kept,
+					.kept_waits = has_kept(r, valid) };
 	bl_unpack_begin(&r->unpack, r->missing);
 	return say_have(r, valid, err);
 }
@@ -305,8 +357,23 @@ static int end_pairs(struct receive *r, struct bl_err *err)
 
 static int fail_paths(struct receive *r, struct bl_err *err)
 {
+	if (r->unpack.unsigned_path) {
+		const char *user = getenv("USER");
+		r->remedy = no_trust;
+		return bl_err_set(err, BL_E_REFUSED,
+				  "%s is not signed by a key that the host's Nix trusts, and "
+				  "it does not trust the user %.64s (uid %u) without",
+				  r->unpack.unsigned_path, user ? user : "?",
+				  (unsigned)geteuid());
+	}
 	r->remedy = r->unpack.full ? no_room : no_path;
 	return bl_err_set(err, BL_E_FAILED, "%s", r->unpack.why ? r->unpack.why : "?");
+}
+
+/* Where what is sent again would end as it did before. */
+static int check_hope(struct receive *r, struct bl_err *err)
+{
+	return r->unpack.full || r->unpack.unsigned_path ? fail_paths(r, err) : 0;
 }
 
 static int take_piece(struct receive *r, const struct bl_frame *f, struct bl_err *err)
@@ -319,8 +386,7 @@ static int take_piece(struct receive *r, const struct bl_frame *f, struct bl_err
 	r->remedy = no_daemon;
 	if (bl_unpack_piece(&r->unpack, &piece, err) < 0)
 		return -1;
-	/* what is sent again would find no more room */
-	return r->unpack.full ? fail_paths(r, err) : 0;
+	return check_hope(r, err);
 }
 
 static int take_data(struct receive *r, const struct bl_frame *f, struct bl_err *err)
@@ -328,7 +394,9 @@ static int take_data(struct receive *r, const struct bl_frame *f, struct bl_err 
 	if (r->stage != PIECES)
 		return unexpected(f, "before any piece", err);
 	r->remedy = no_daemon;
-	return bl_unpack_data(&r->unpack, f->payload, f->len, err);
+	if (bl_unpack_data(&r->unpack, f->payload, f->len, err) < 0)
+		return -1;
+	return check_hope(r, err);
 }
 
 static int say_failed(struct receive *r, struct bl_err *err)
@@ -358,7 +426,9 @@ static int take_end(struct receive *r, struct bl_err *err)
 		r->stage = DONE;
 		return 0;
 	}
-	if (r->again || r->unpack.full)
+	if (check_hope(r, err) < 0)
+		return -1;
+	if (r->again)
 		return fail_paths(r, err);
 	r->again = true;
 	return say_failed(r, err);
@@ -388,8 +458,6 @@ static int receive(struct receive *r, const struct bl_kv *kv, struct bl_err *err
 {
 	if (begin(r, kv, err) < 0)
 		return -1;
-	if (r->missing == 0)
-		r->stage = DONE;
 	while (r->stage != DONE) {
 		struct bl_frame f;
 		if (next_frame(r, &f, err) < 0 || take_frame(r, &f, err) < 0)
@@ -398,7 +466,7 @@ static int receive(struct receive *r, const struct bl_kv *kv, struct bl_err *err
 	return bl_talk_reply(BL_MSG_OK, NULL) < 0 ? has_gone(err) : 0;
 }
 
-/* What was on its way when it was refused. */
+/* What was on its way when it was refused, or not needed. */
 static int skip_rest(struct receive *r)
 {
 	struct bl_err err = { 0 };
@@ -417,6 +485,7 @@ static int skip_rest(struct receive *r)
 static void end(struct receive *r)
 {
 	bl_bases_drop(&r->bases);
+	bl_kept_close(&r->kept);
 	bl_unpack_free(&r->unpack);
 	free(r->partners);
 	free(r->guesses);
@@ -428,19 +497,38 @@ static void end(struct receive *r)
 	free(r->pairs);
 }
 
+uint64_t bl_receive_memory(const char *meminfo)
+{
+	static const char key[] = "\nMemAvailable:";
+	const char *at = meminfo ? strstr(meminfo, key) : NULL;
+	uint64_t kib = 0;
+	if (!at)
+		return BL_DELTA_BOUND;
+	for (at += sizeof(key) - 1; *at == ' ' || *at == '\t'; at++)
+		;
+	/* no more than counts */
+	for (; bl_is_digit(*at) && kib < BL_DELTA_BOUND; at++)
+		kib = 10 * kib + (uint64_t)(*at - '0');
+	uint64_t half = kib * 512;
+	return half < MEMORY_MIN ? MEMORY_MIN : half < BL_DELTA_BOUND ? half : BL_DELTA_BOUND;
+}
+
 int bl_receive(const struct bl_receive_spec *spec, const struct bl_kv *kv, struct bl_buf *in)
 {
 	struct receive r = { .spec = spec, .in = in };
+	r.kept = (struct bl_kept){ .dir = spec->keep_dir,
+				   .reserve_bytes = spec->keep_reserve_bytes,
+				   .fd = -1 };
 	struct bl_err err = { 0 };
 	r.decoder = bl_decoder_new(spec->memory_bytes);
 	int rc = receive(&r, kv, &err);
 	bool refused = rc < 0 && err.code != BL_E_UNREACHABLE;
+	bool more = refused || r.paths.n == 0;
 	end(&r);
-	if (refused) {
+	if (refused)
 		rc = bl_talk_refuse(err.msg, r.remedy);
-		if (rc == 0)
-			rc = skip_rest(&r);
-	}
+	if (rc == 0 && more)
+		rc = skip_rest(&r);
 	bl_buf_drop(in, r.used);
 	return rc;
 }

@@ -31,22 +31,35 @@ void bl_unpack_free(struct bl_unpack *u)
 
 /* ---- what became of paths */
 
-static bool says_full(const char *text)
+static bool says(const char *text, const char *const *words)
 {
-	static const char *const words[] = { "No space left on device", "disk is full",
-					     "Disk quota exceeded" };
-	for (size_t i = 0; i < BL_COUNT(words); i++)
-		if (strstr(text, words[i]))
+	for (; *words; words++)
+		if (strstr(text, *words))
 			return true;
 	return false;
 }
 
+static const char *const full_words[] = { "No space left on device", "disk is full",
+					  "Disk quota exceeded", NULL };
+/* of Nix 2.8, and of newer ones. Whether it trusts us old ones do not tell, and where it
+ * does not, unsigned paths may be allowed all the same: what counts is that it refuses one */
+static const char *const unsigned_words[] = { "lacks a valid signature",
+					      "lacks a signature by a trusted key", NULL };
+
 static void fails(struct bl_unpack *u, size_t at, const char *why)
 {
 	u->states[at] = FAILED;
-	u->full = u->full || says_full(why);
+	u->full = u->full || says(why, full_words);
+	if (!u->unsigned_path && says(why, unsigned_words))
+		u->unsigned_path = u->paths->items[u->infos[at].path];
 	if (!u->why)
 		u->why = bl_xprintf("%s: %.1000s", u->paths->items[u->infos[at].path], why);
+}
+
+static void drop_kept(struct bl_unpack *u)
+{
+	bl_kept_drop(u->kept);
+	u->kept_at = 0;
 }
 
 void bl_unpack_added(struct bl_unpack *u, const char *problem)
@@ -54,6 +67,9 @@ void bl_unpack_added(struct bl_unpack *u, const char *problem)
 	if (u->told == u->n_begun)
 		return;
 	size_t at = u->begun[u->told++];
+	/* it is there, or what came is not what it has to be */
+	if (u->kept_at == at + 1)
+		drop_kept(u);
 	if (problem)
 		fails(u, at, problem);
 	else
@@ -65,6 +81,8 @@ void bl_unpack_added(struct bl_unpack *u, const char *problem)
 /* Gives up the one that is open. */
 static int cancel(struct bl_unpack *u, struct bl_err *err)
 {
+	if (u->open && u->open == u->kept_at)
+		drop_kept(u);
 	u->open = 0;
 	return bl_daemon_add_cancel(u->daemon, err);
 }
@@ -90,6 +108,53 @@ static int begin_nar(struct bl_unpack *u, size_t at, struct bl_err *err)
 	return 0;
 }
 
+/* Its NAR comes from the beginning. One that may still be gone on with is not given up. */
+static void keep(struct bl_unpack *u, size_t at)
+{
+	const struct bl_copy_info *info = &u->infos[at];
+	const char *path = u->paths->items[info->path];
+	bool known = u->piece.kind == BL_DELTA_COPY && u->piece.size_bytes == info->nar_size;
+	if (info->nar_size < BL_KEPT_MIN || known ||
+	    (u->kept_waits && strcmp(u->kept->head.path, path) != 0))
+		return;
+	u->kept_waits = false;
+	u->kept_at = at + 1;
+	bl_kept_begin(u->kept, path, info->nar_hash, info->nar_size);
+}
+
+/* To Nix what is kept, up to byte @end. */
+static int replay(struct bl_unpack *u, size_t at, uint64_t end, struct bl_err *err)
+{
+	char data[65536];
+	while (u->open_at < end) {
+		uint64_t left = end - u->open_at;
+		size_t n = left < sizeof(data) ? (size_t)left : sizeof(data);
+		if (u->states[at] == FAILED)
+			return bl_err_set(err, BL_E_FAILED, "Nix gave it up");
+		if (bl_kept_read(u->kept, u->open_at, data, n, err) < 0 ||
+		    bl_daemon_add_data(u->daemon, data, n, err) < 0)
+			return -1;
+		u->open_at += n;
+	}
+	return 0;
+}
+
+static int go_on(struct bl_unpack *u, const struct bl_copy_piece *p, struct bl_err *err)
+{
+	const struct bl_copy_info *info = &u->infos[p->first];
+	if (!u->kept_waits ||
+	    !bl_kept_is(u->kept, u->paths->items[info->path], info->nar_hash, info->nar_size) ||
+	    p->part > u->kept->bytes)
+		return bl_err_set(err, BL_E_INPUT,
+				  "a part of its NAR comes without those before");
+	if (begin_nar(u, p->first, err) < 0)
+		return -1;
+	u->kept_waits = false;
+	u->kept_at = u->open;
+	bl_kept_go_on(u->kept);
+	return replay(u, p->first, p->part, err);
+}
+
 static int end_nar(struct bl_unpack *u, struct bl_err *err)
 {
 	size_t at = u->open - 1;
@@ -111,11 +176,14 @@ static int put(void *arg, size_t i, const uint8_t *data, size_t len, bool last B
 			return 0;
 		if (begin_nar(u, at, err) < 0)
 			return -1;
+		keep(u, at);
 	}
 	if (u->states[at] == FAILED) /* Nix gave it up early */
 		return cancel(u, err);
 	if (bl_daemon_add_data(u->daemon, data, len, err) < 0)
 		return -1;
+	if (u->open == u->kept_at)
+		bl_kept_put(u->kept, u->open_at, data, len);
 	u->open_at += len;
 	return u->open_at < u->infos[at].nar_size ? 0 : end_nar(u, err);
 }
@@ -196,9 +264,8 @@ static int begin(struct bl_unpack *u, const struct bl_copy_piece *p, struct bl_e
 				      p->base_bytes };
 	struct bl_sink sink = bl_delta_split_sink(&u->split);
 	const uint8_t *base = NULL;
-	if (p->part > 0 && !u->open)
-		return bl_err_set(err, BL_E_INPUT,
-				  "a part of its NAR comes without those before");
+	if (p->part > 0 && !u->open && go_on(u, p, err) < 0)
+		return -1;
 	if (measure(u, p, err) < 0 || bl_delta_head_check(&head, err) < 0)
 		return -1;
 	if (p->olds && bl_bases_window(u->bases, p, &base, err) < 0)

@@ -3,19 +3,22 @@
 #ifndef BELAY_AGENT_UNPACK_H
 #define BELAY_AGENT_UNPACK_H
 
+#include "agent/kept.h"
 #include "agent/olds.h"
 #include "delta/decode.h"
 
 /*
- * { .daemon, .paths, .decoder, .bases } and the infos begin it, all borrowed but the infos;
- * bl_unpack_free() ends it. Whatever is wrong with a piece is remembered of its paths, and does
- * not harm others; -1 means that the daemon is of no use any more.
+ * { .daemon, .paths, .decoder, .bases, .kept } and the infos begin it, all borrowed but the
+ * infos; bl_unpack_free() ends it. Whatever is wrong with a piece is remembered of its paths,
+ * and does not harm others; -1 means that the daemon is of no use any more.
  */
 struct bl_unpack {
 	struct bl_daemon *daemon;
 	const struct bl_strv *paths; /* of the closure */
 	struct bl_decoder *decoder;
 	struct bl_bases *bases;
+	struct bl_kept *kept;       /* of the large path that comes, or came last */
+	bool kept_waits;            /* it came before, and the rest of that path may come */
 	struct bl_copy_info *infos; /* room for @infos_max, owned */
 	size_t n_infos, infos_max;
 
@@ -24,19 +27,26 @@ struct bl_unpack {
 	size_t n_begun, told;
 	size_t open;      /* the info of the path that is being added, + 1; 0: none */
 	uint64_t open_at; /* bytes of it that were */
+	size_t kept_at;   /* the info of the path that is kept, + 1; 0: none of these */
 	struct bl_copy_piece piece;
 	uint64_t *sizes_bytes; /* of its parts */
 	struct bl_delta_split split;
 	bool going; /* the piece's content is wanted */
 	char *why;  /* the first failure, with its path; NULL: none */
 	bool full;  /* the disk is */
+	/* the first path that Nix would only take with a signature that it trusts, borrowed;
+	 * NULL: none */
+	const char *unsigned_path;
 };
 
 /* Room for @n infos, which the caller fills. */
 void bl_unpack_begin(struct bl_unpack *u, size_t n);
 void bl_unpack_free(struct bl_unpack *u);
 
-/* Ends the last piece and begins this one, which it takes over. */
+/*
+ * Ends the last piece and begins this one, which it takes over. One that begins within a NAR
+ * goes on where the last one ended, or somewhere in what is kept of it.
+ */
 int bl_unpack_piece(struct bl_unpack *u, struct bl_copy_piece *piece,
 		    struct bl_err *err) BL_MUST_CHECK;
 /* The next bytes of its content. Passed over when nobody waits for it, or it has failed. */

@@ -86,6 +86,7 @@ struct planner {
 	const struct bl_local *new, *old;
 	const struct bl_pairing *pairing; /* NULL: no bases */
 	uint64_t bound;
+	const struct bl_load_kept *kept; /* NULL: nothing is */
 	struct bl_load *load;
 	size_t cap;
 	/* a solid frame that is being filled */
@@ -207,26 +208,51 @@ static void set_olds(const struct planner *p, struct bl_load_piece *piece)
 	set_pairs(p, piece);
 }
 
+/* How much of it the host has. The last byte comes anew, for there has to be a piece. */
+static uint64_t kept_of(const struct planner *p, uint32_t at)
+{
+	const struct bl_path_info *info = info_at(p, at);
+	if (!p->kept || p->kept->number != p->new->number[p->load->order[at]] ||
+	    memcmp(p->kept->nar_hash, info->nar_hash, BL_SHA256_LEN) != 0)
+		return 0;
+	return p->kept->bytes < info->nar_size ? p->kept->bytes : info->nar_size - 1;
+}
+
+/* Bytes @from to @from + head's of NAR @at, without those before @kept. */
+static void plan_part(struct planner *p, uint32_t at, uint64_t from, uint64_t kept,
+		      const struct bl_delta_head *head)
+{
+	if (from + head->size_bytes <= kept)
+		return;
+	struct bl_load_piece *piece = add_piece(p, at, 1);
+	piece->head = *head;
+	piece->part = from > kept ? from : kept;
+	piece->head.size_bytes -= piece->part - from;
+	if (head->kind == BL_DELTA_PATCH)
+		set_olds(p, piece);
+	make_key(p, piece);
+}
+
 static void plan_one(struct planner *p, uint32_t at)
 {
 	uint64_t size = info_at(p, at)->nar_size;
+	uint64_t kept = kept_of(p, at);
 	uint32_t base = base_of(p, at);
 	uint64_t base_size = base == BL_NO_BASE ? 0 : p->old->infos.items[base].nar_size;
 	uint64_t n = base_size ? bl_delta_slices(size, base_size, p->bound)
 			       : (size + BL_LOAD_PART - 1) / BL_LOAD_PART;
 	uint64_t done = 0;
+	p->load->kept_bytes += kept;
 	for (uint64_t i = 0; i < n; i++) {
-		struct bl_load_piece *piece = add_piece(p, at, 1);
-		if (base_size) {
-			bl_delta_slice(size, base_size, p->bound, i, &piece->head);
-			set_olds(p, piece);
-		} else {
-			uint64_t left = size - done;
-			piece->head.size_bytes = left < BL_LOAD_PART ? left : BL_LOAD_PART;
-		}
-		piece->part = done;
-		done += piece->head.size_bytes;
-		make_key(p, piece);
+		uint64_t left = size - done;
+		struct bl_delta_head head = {
+			.kind = BL_DELTA_ZSTD,
+			.size_bytes = left < BL_LOAD_PART ? left : BL_LOAD_PART,
+		};
+		if (base_size)
+			bl_delta_slice(size, base_size, p->bound, i, &head);
+		plan_part(p, at, done, kept, &head);
+		done += head.size_bytes;
 	}
 }
 
@@ -296,13 +322,16 @@ static void plan_all(struct planner *p, const bool *wanted)
 	free(p->group);
 }
 
-int bl_load_plan(const struct bl_local *new, const bool *valid, const struct bl_local *old,
-		 uint64_t bound_bytes, struct bl_load *out, struct bl_err *err)
+int bl_load_plan(const struct bl_local *new, const bool *valid, const struct bl_load_kept *kept,
+		 const struct bl_local *old, uint64_t bound_bytes, struct bl_load *out,
+		 struct bl_err *err)
 {
 	BL_AUTO(bl_pairing) pairing = { 0 };
 	struct bl_load load = { 0 };
 	bl_autofree bool *wanted = bl_xcalloc(new->infos.n + 1, sizeof(*wanted));
-	struct planner p = { .new = new, .old = old, .bound = bound_bytes, .load = &load };
+	struct planner p = {
+		.new = new, .old = old, .bound = bound_bytes, .kept = kept, .load = &load
+	};
 	if (old) {
 		bl_autofree struct bl_pair_path *news = as_paths(new, valid);
 		bl_autofree struct bl_pair_path *olds = as_paths(old, NULL);

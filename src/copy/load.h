@@ -24,10 +24,18 @@ struct bl_load_piece {
 	uint8_t key[BL_SHA256_LEN];
 };
 
+/* What the host has of a path that it lacks; { 0 }: of none. */
+struct bl_load_kept {
+	uint32_t number;
+	uint64_t bytes; /* of its NAR, from its beginning on */
+	uint8_t nar_hash[BL_SHA256_LEN];
+};
+
 struct bl_load {
 	uint32_t *order; /* places in new's infos of what is missing, in the order of adding */
 	size_t n;
-	uint64_t nar_bytes; /* of all these */
+	uint64_t nar_bytes;  /* of all these */
+	uint64_t kept_bytes; /* of which the host has that many, of one path */
 	struct bl_copy_pair *pairs;
 	size_t n_pairs;
 	uint32_t *guesses; /* as bl_copy_guesses() */
@@ -37,11 +45,13 @@ struct bl_load {
 
 /*
  * @valid says of each number of @new whether the host has it; @old is what the host has and we
- * have too, NULL: nothing. @bound_bytes is for a piece and its base together. BL_E_INPUT: the
- * closures are none. The caller owns @out: bl_load_free().
+ * have too, NULL: nothing. The path of @kept is sent from there on, if the hash is its own:
+ * cut where it would be else, so that hosts share what follows. @bound_bytes is for a piece and
+ * its base together. BL_E_INPUT: the closures are none. The caller owns @out: bl_load_free().
  */
-int bl_load_plan(const struct bl_local *new, const bool *valid, const struct bl_local *old,
-		 uint64_t bound_bytes, struct bl_load *out, struct bl_err *err) BL_MUST_CHECK;
+int bl_load_plan(const struct bl_local *new, const bool *valid, const struct bl_load_kept *kept,
+		 const struct bl_local *old, uint64_t bound_bytes, struct bl_load *out,
+		 struct bl_err *err) BL_MUST_CHECK;
 /* Pieces without a base for those of @load's order that @again says; in place of its pieces. */
 void bl_load_again(const struct bl_local *new, const bool *again, struct bl_load *load);
 void bl_load_free(struct bl_load *load);

@@ -9,6 +9,12 @@
 #include <string.h>
 
 #define BLOCK_LEVEL 9
+/*
+ * So much of an old path before a window is read with it, for a hash that the window begins
+ * within. That gives the same as reading it from its beginning, unless old hashes overlap one
+ * another all along; then Nix refuses the path, and it is sent again.
+ */
+#define LEAD 4096U
 
 /* Of a row of NARs the bytes from @skip on, @left of them. */
 struct window {
@@ -36,9 +42,9 @@ static int on_nar(void *ctx, const void *data, size_t len, struct bl_err *err)
 	return pass(ctx, data, len, err);
 }
 
-static int dump(const char *path, struct window *w, struct bl_err *err)
+static int dump(const char *path, uint64_t from, struct window *w, struct bl_err *err)
 {
-	if (bl_nar_dump(path, on_nar, w, err) < 0 && !w->over)
+	if (bl_nar_dump_from(path, from, on_nar, w, err) < 0 && !w->over)
 		return bl_err_wrap(err, "%s", path);
 	return 0;
 }
@@ -92,13 +98,18 @@ static int read_base(const struct bl_make *m, const struct bl_delta_head *head, 
 	if (!b->bytes)
 		return bl_err_sys(err, ENOMEM, "hold %llu bytes of a base",
 				  (unsigned long long)head->base_bytes);
-	b->w = (struct window){ .skip = head->base_at, .left = head->base_bytes, .put = keep };
+	/* of several in a row, which one the window begins in would have to be known */
+	uint64_t from = m->count == 1 && head->base_at > LEAD ? head->base_at - LEAD : 0;
+	b->w = (struct window){ .skip = head->base_at - from,
+				.left = head->base_bytes,
+				.put = keep };
 	bl_auto_rewrites struct bl_rewrites *list = NULL;
 	if (bl_rewrites_new(m->pairs, m->n_pairs, &list, err) < 0)
 		return -1;
 	b->rewrite = (struct bl_rewrite){ .list = list };
 	for (size_t i = 0; i < m->count && !b->w.over; i++)
-		if (m->olds[i] && bl_nar_dump(m->olds[i], on_old, b, err) < 0 && !b->w.over)
+		if (m->olds[i] && bl_nar_dump_from(m->olds[i], from, on_old, b, err) < 0 &&
+		    !b->w.over)
 			return bl_err_wrap(err, "%s", m->olds[i]);
 	if (!b->w.over && bl_rewrite_end(&b->rewrite, &sink, err) < 0)
 		return -1;
@@ -137,10 +148,11 @@ static int feed(struct window *w, const uint8_t *data, size_t len, struct bl_err
 	return bl_encoder_feed(f->encoder, data, len, err);
 }
 
+/* @w from the piece's part on, which is one NAR's alone. */
 static int read_news(const struct bl_make *m, struct window *w, struct bl_err *err)
 {
 	for (size_t i = 0; i < m->count && !w->over; i++)
-		if (dump(m->news[i], w, err) < 0)
+		if (dump(m->news[i], m->part, w, err) < 0)
 			return -1;
 	return 0;
 }
@@ -149,7 +161,7 @@ static int is_copy(const struct bl_make *m, const struct bl_delta_head *head,
 		   const struct base *b, bool *out, struct bl_err *err)
 {
 	struct compare c = {
-		.w = { .skip = m->part, .left = head->size_bytes, .put = compare },
+		.w = { .left = head->size_bytes, .put = compare },
 		.at = b->bytes,
 	};
 	*out = false;
@@ -166,7 +178,7 @@ static int encode(const struct bl_make *m, const struct bl_delta_head *head,
 {
 	bl_auto_encoder struct bl_encoder *e = bl_encoder_new();
 	struct feed f = {
-		.w = { .skip = m->part, .left = head->size_bytes, .put = feed },
+		.w = { .left = head->size_bytes, .put = feed },
 		.encoder = e,
 	};
 	if (bl_encoder_begin(e, head, m->level ? m->level : 1, b->bytes, sink, err) < 0 ||

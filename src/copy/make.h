@@ -12,8 +12,8 @@ struct bl_make {
 	size_t count;
 	const struct bl_hash_pair *pairs; /* what becomes of hashes in the bases */
 	size_t n_pairs;
-	uint64_t part;
-	int level; /* of zstd; 0: pieces without a base go raw */
+	uint64_t part; /* where in the one NAR it begins; 0 of several */
+	int level;     /* of zstd; 0: pieces without a base go raw */
 };
 
 /*

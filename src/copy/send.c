@@ -5,6 +5,7 @@
 #include "copy/pace.h"
 #include "copy/spool.h"
 #include "store/path.h"
+#include "store/sign.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,8 +17,10 @@
 #define PIECE_BYTES (128ULL << 20) /* of a piece and its base, unless told otherwise */
 #define AHEAD       4              /* pieces that are asked for before their turn */
 #define PROGRESS_MS 200
-#define BOUND_MIN   (4ULL << 20) /* a host that has less is told nothing by older paths */
-#define PAIRS_MAX   16384        /* in a frame */
+#define RATE_NS     (2 * BL_NS_PER_S) /* the rate that is told is that of so long */
+#define NAMED_MAX   20                /* so many paths are told by name */
+#define BOUND_MIN   (4ULL << 20)      /* a host that has less is told nothing by older paths */
+#define PAIRS_MAX   16384             /* in a frame */
 
 /* A closure of this machine, read in a thread once for all who need it. */
 struct closure {
@@ -25,6 +28,10 @@ struct closure {
 	struct bl_engine *engine;
 	struct bl_strv tops;
 	struct bl_local local;
+	/* of each path the signature that was made for it; NULL: none. Only what some host
+	 * lacks is signed, and once for all of them */
+	char **sigs;
+	uv_mutex_t signing;
 	struct bl_err err;
 	uv_work_t work;
 	bool ready;
@@ -36,6 +43,7 @@ struct bl_engine {
 	struct bl_spool *spool;
 	uint64_t memory_bytes;
 	int level; /* as the spec's */
+	const struct bl_sign_key *sign;
 	struct closure *closures;
 	struct bl_send *sends;
 	struct bl_send *walk; /* the next one of a walk through them */
@@ -56,13 +64,14 @@ struct bl_send {
 	struct bl_send *next;
 	struct bl_engine *engine;
 	struct bl_send_spec spec;
-	struct bl_send_stats stats;
+	struct bl_copy_stats stats;
 	enum stage stage;
 	struct closure *new, *old;
 	bool *valid; /* by number */
 	size_t n_bits;
 	uint8_t old_digest[BL_SHA256_LEN];
 	uint64_t bound;
+	struct bl_load_kept kept;
 	struct bl_load load;
 	struct bl_err plan_err;
 	uv_work_t work;
@@ -77,6 +86,9 @@ struct bl_send {
 	uint64_t at;         /* in its content */
 	struct bl_pace pace; /* of this connection: another one is faster or slower */
 	int64_t told_ns;
+	/* of the rate that is told */
+	int64_t began_ns, mark_ns;
+	uint64_t mark_bytes;
 };
 
 /* ---- the end */
@@ -177,6 +189,8 @@ static struct closure *closure_of(struct bl_engine *e, const struct bl_strv *top
 			return c;
 	struct closure *c = bl_xcalloc(1, sizeof(*c));
 	c->engine = e;
+	if (uv_mutex_init(&c->signing) != 0)
+		abort();
 	bl_strv_append(&c->tops, tops);
 	c->next = e->closures;
 	e->closures = c;
@@ -221,6 +235,8 @@ static void ask(struct bl_send *s)
 	BL_AUTO(bl_kv) kv = { 0 };
 	struct bl_err err = { 0 };
 	bl_kv_set_u64(&kv, "paths", paths->n);
+	if (s->new->tops.n == 1)
+		bl_kv_set(&kv, "top", s->new->tops.items[0]);
 	bl_kv_set(&kv, "substitute", s->spec.substitute ? "1" : "0");
 	bl_session_send(s->spec.session, BL_MSG_COPY, &kv);
 	int rc = 0;
@@ -238,6 +254,7 @@ static void ask(struct bl_send *s)
 		end_err(s, &err);
 }
 
+/* The lists are the caller's; what is in them, and everything else, is borrowed. */
 static void take_info(const struct bl_send *s, uint32_t place, struct bl_copy_info *out)
 {
 	const struct bl_local *l = &s->new->local;
@@ -248,12 +265,16 @@ static void take_info(const struct bl_send *s, uint32_t place, struct bl_copy_in
 		.deriver = info->deriver,
 		.ca = info->ca,
 		.n_refs = l->n_refs[place],
-		.sigs = info->sigs,
 	};
 	memcpy(out->nar_hash, info->nar_hash, sizeof(out->nar_hash));
 	out->refs = bl_xcalloc(out->n_refs + 1, sizeof(*out->refs));
 	for (size_t i = 0; i < out->n_refs; i++)
 		out->refs[i] = l->number[l->refs[place][i]];
+	out->sigs.items = bl_xcalloc(info->sigs.n + 1, sizeof(*out->sigs.items));
+	for (; out->sigs.n < info->sigs.n; out->sigs.n++)
+		out->sigs.items[out->sigs.n] = info->sigs.items[out->sigs.n];
+	if (s->new->sigs && s->new->sigs[place])
+		out->sigs.items[out->sigs.n++] = s->new->sigs[place];
 }
 
 static int send_infos(struct bl_send *s, struct bl_err *err)
@@ -264,6 +285,7 @@ static int send_infos(struct bl_send *s, struct bl_err *err)
 		take_info(s, s->load.order[i], &info);
 		bl_copy_put_info(&block, &info);
 		free(info.refs);
+		free(info.sigs.items);
 		if ((block.len > BLOCK_FULL || i + 1 == s->load.n) &&
 		    send_block(s, BL_COPY_INFOS, &block, err) < 0)
 			return -1;
@@ -352,21 +374,53 @@ static int send_some(struct bl_send *s, struct bl_err *err)
 	return 1;
 }
 
+/* What has gone into the connection. */
+static uint64_t bytes_gone(const struct bl_send *s, bool *waiting)
+{
+	uint64_t queued = bl_session_queued(s->spec.session);
+	*waiting = queued > 0;
+	/* other messages wait there too */
+	return queued < s->stats.wire_bytes ? s->stats.wire_bytes - queued : 0;
+}
+
 static void tell(struct bl_send *s)
 {
 	int64_t now = bl_now_boot_ns();
+	struct bl_copy_stats *st = &s->stats;
+	bool waiting = false;
+	uint64_t gone = bytes_gone(s, &waiting);
 	if (now - s->told_ns < PROGRESS_MS * BL_NS_PER_MS)
 		return;
 	s->told_ns = now;
-	s->spec.progress(s->spec.ctx, &s->stats);
+	if (now - s->mark_ns > RATE_NS) {
+		st->rate = (gone - s->mark_bytes) * BL_NS_PER_S / (uint64_t)(now - s->mark_ns);
+		s->mark_ns = now;
+		s->mark_bytes = gone;
+	}
+	if (st->done_bytes > 0)
+		st->left_s = (uint64_t)((double)(st->nar_bytes - st->done_bytes) *
+					(double)(now - s->began_ns) / (double)st->done_bytes /
+					(double)BL_NS_PER_S);
+	s->spec.progress(s->spec.ctx, st);
 }
 
 static void measure(struct bl_send *s)
 {
-	uint64_t queued = bl_session_queued(s->spec.session);
-	/* other messages wait there too */
-	uint64_t left = queued < s->stats.wire_bytes ? s->stats.wire_bytes - queued : 0;
-	bl_pace_tick(&s->pace, left, queued > 0);
+	bool waiting = false;
+	uint64_t gone = bytes_gone(s, &waiting);
+	bl_pace_tick(&s->pace, gone, waiting);
+}
+
+/* What people know from `nix copy`, as far as it can be read. */
+static void tell_paths(struct bl_send *s)
+{
+	bl_autofree char *text = bl_xprintf("copying %zu paths...", s->load.n);
+	s->spec.line(s->spec.ctx, text);
+	for (size_t i = 0; s->load.n <= NAMED_MAX && i < s->load.n; i++) {
+		const char *path = s->new->local.infos.items[s->load.order[i]].path;
+		bl_autofree char *one = bl_xprintf("copying path '%s'...", path);
+		s->spec.line(s->spec.ctx, one);
+	}
 }
 
 static void send_pieces(struct bl_send *s)
@@ -397,8 +451,25 @@ static void send_pieces(struct bl_send *s)
 
 static int plan_with(struct bl_send *s, const struct closure *old)
 {
-	return bl_load_plan(&s->new->local, s->valid, old ? &old->local : NULL, s->bound,
-			    &s->load, &s->plan_err);
+	return bl_load_plan(&s->new->local, s->valid, &s->kept, old ? &old->local : NULL,
+			    s->bound, &s->load, &s->plan_err);
+}
+
+/* Of hosts that need the same, the first one's thread makes them, and the others wait. */
+static void sign(const struct bl_sign_key *key, struct closure *c, const struct bl_load *load)
+{
+	const struct bl_path_infos *infos = &c->local.infos;
+	uv_mutex_lock(&c->signing);
+	if (!c->sigs)
+		c->sigs = bl_xcalloc(infos->n + 1, sizeof(*c->sigs));
+	for (size_t i = 0; i < load->n; i++) {
+		uint32_t at = load->order[i];
+		char *sig = c->sigs[at] ? NULL : bl_sign(key, &infos->items[at]);
+		/* others are read at the same time */
+		if (sig)
+			c->sigs[at] = sig;
+	}
+	uv_mutex_unlock(&c->signing);
 }
 
 static void plan(uv_work_t *work)
@@ -413,6 +484,19 @@ static void plan(uv_work_t *work)
 	}
 	if (rc < 0 && s->plan_err.code == BL_E_NONE)
 		bl_err_set_(&s->plan_err, BL_E_FAILED, 0, "the closure cannot be planned");
+	if (s->plan_err.code == BL_E_NONE && s->engine->sign)
+		sign(s->engine->sign, s->new, &s->load);
+}
+
+static void say_kept(struct bl_send *s)
+{
+	BL_AUTO(bl_buf) line = { 0 };
+	if (s->load.kept_bytes == 0)
+		return;
+	bl_buf_put_bytes(&line, s->load.kept_bytes);
+	bl_buf_printf(&line, " of %s had come before",
+		      s->new->local.sorted.items[s->kept.number]);
+	s->spec.line(s->spec.ctx, bl_buf_str(&line));
 }
 
 static void on_planned(uv_work_t *work, int status BL_UNUSED)
@@ -431,11 +515,16 @@ static void on_planned(uv_work_t *work, int status BL_UNUSED)
 	}
 	s->stats.sent_paths = s->load.n;
 	s->stats.nar_bytes = s->load.nar_bytes;
+	s->stats.done_bytes = s->load.kept_bytes;
 	if (send_infos(s, &err) < 0) {
 		end_err(s, &err);
 		return;
 	}
 	s->stage = SENDING;
+	s->began_ns = s->mark_ns = s->told_ns = bl_now_boot_ns();
+	s->mark_bytes = s->stats.wire_bytes;
+	tell_paths(s);
+	say_kept(s);
 	pump(s);
 }
 
@@ -483,11 +572,23 @@ static void pump(struct bl_send *s)
 
 static const char other_version[] = "use the same version of belay on both ends";
 
+/* A part of a large path, from a copy that was cut off. */
+static void take_kept(struct bl_send *s, const struct bl_kv *kv)
+{
+	struct bl_load_kept kept = {
+		.number = (uint32_t)bl_kv_u64_or(kv, "kept", UINT32_MAX),
+		.bytes = bl_kv_u64_or(kv, "kept_bytes", 0),
+	};
+	if (bl_unhex(bl_kv_str(kv, "kept_hash"), kept.nar_hash, BL_SHA256_LEN, NULL) == 0)
+		s->kept = kept;
+}
+
 static void on_have(struct bl_send *s, const struct bl_kv *kv)
 {
 	const char *old = bl_kv_str(kv, "old");
 	uint64_t most = bl_kv_u64_or(kv, "memory", 0);
 	s->had = true;
+	take_kept(s, kv);
 	s->bound = s->engine->memory_bytes;
 	if (most < s->bound)
 		s->bound = most;
@@ -499,10 +600,12 @@ static void on_have(struct bl_send *s, const struct bl_kv *kv)
 	}
 }
 
-/* OK, which is believed when the host has been sent everything, or has said that it had it. */
+/* OK, which is believed when the host has been sent everything, or has said that it had it: of
+ * every path, or of the one that refers to them all. */
 static void on_ok(struct bl_send *s)
 {
-	if (s->stage == SENT || (s->stage == ASKED && s->all_valid))
+	bool by_top = !s->had && s->new->tops.n == 1;
+	if (s->stage == SENT || (s->stage == ASKED && (s->all_valid || by_top)))
 		end(s, NULL, NULL);
 	else
 		end(s, "its agent says that it is done before it can be", other_version);
@@ -617,6 +720,12 @@ void bl_send_drop(struct bl_send *s)
 
 /* ---- the engine */
 
+/* One for each processor, and some for what only waits. */
+unsigned bl_engine_threads(void)
+{
+	return uv_available_parallelism() + 4;
+}
+
 int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_engine **out,
 		  struct bl_err *err)
 {
@@ -624,6 +733,7 @@ int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_
 	e->loop = loop;
 	e->memory_bytes = spec->memory_bytes ? spec->memory_bytes : PIECE_BYTES;
 	e->level = spec->level;
+	e->sign = spec->sign;
 	const struct bl_spool_spec spool = {
 		.dir = spec->dir, .limit_bytes = SPOOL_BYTES, .news = pump_all, .ctx = e
 	};
@@ -657,6 +767,10 @@ void bl_engine_free(struct bl_engine *e)
 	struct closure *next = NULL;
 	for (struct closure *c = e->closures; c; c = next) {
 		next = c->next;
+		for (size_t i = 0; c->sigs && i < c->local.infos.n; i++)
+			free(c->sigs[i]);
+		free(c->sigs);
+		uv_mutex_destroy(&c->signing);
 		bl_strv_free(&c->tops);
 		bl_local_free(&c->local);
 		free(c);

@@ -20,6 +20,7 @@ struct dump {
 	struct bl_err *err;
 	char *data; /* what is not yet put */
 	size_t fill;
+	uint64_t skip;      /* bytes that are still to be left out */
 	struct bl_buf path; /* of the node that is written, for messages */
 };
 
@@ -34,6 +35,10 @@ static int flush(struct dump *d)
 static int put(struct dump *d, const void *data, size_t len)
 {
 	const char *p = data;
+	size_t skip = len < d->skip ? len : (size_t)d->skip;
+	d->skip -= skip;
+	p += skip;
+	len -= skip;
 	while (len > 0) {
 		if (d->fill == BUFFER && flush(d) < 0)
 			return -1;
@@ -112,7 +117,11 @@ static ssize_t read_some(int fd, char *data, size_t len)
 
 static int dump_contents(struct dump *d, int fd, uint64_t size)
 {
-	for (uint64_t left = size; left > 0;) {
+	uint64_t skip = size < d->skip ? size : d->skip;
+	if (skip > 0 && lseek(fd, (off_t)skip, SEEK_SET) < 0)
+		return fails_sys(d, "read");
+	d->skip -= skip;
+	for (uint64_t left = size - skip; left > 0;) {
 		if (d->fill == BUFFER && flush(d) < 0)
 			return -1;
 		size_t room = BUFFER - d->fill;
@@ -241,10 +250,11 @@ static int dump_node(struct dump *d, int dir, const char *name, size_t depth)
 	return rc < 0 ? -1 : PUT(d, ")");
 }
 
-int bl_nar_dump(const char *path, bl_nar_put *to, void *ctx, struct bl_err *err)
+int bl_nar_dump_from(const char *path, uint64_t from, bl_nar_put *to, void *ctx,
+		     struct bl_err *err)
 {
 	bl_autofree char *data = bl_xcalloc(BUFFER, 1);
-	struct dump d = { .put = to, .ctx = ctx, .err = err, .data = data };
+	struct dump d = { .put = to, .ctx = ctx, .err = err, .data = data, .skip = from };
 	bl_buf_puts(&d.path, path);
 	int rc = PUT(&d, "nix-archive-1");
 	if (rc == 0)
@@ -253,4 +263,9 @@ int bl_nar_dump(const char *path, bl_nar_put *to, void *ctx, struct bl_err *err)
 		rc = flush(&d);
 	bl_buf_free(&d.path);
 	return rc < 0 ? -1 : 0;
+}
+
+int bl_nar_dump(const char *path, bl_nar_put *to, void *ctx, struct bl_err *err)
+{
+	return bl_nar_dump_from(path, 0, to, ctx, err);
 }

@@ -30,5 +30,11 @@ typedef int bl_nar_put(void *ctx, const void *data, size_t len, struct bl_err *e
  * ("~nix~case~hack~1") are written as they stand.
  */
 int bl_nar_dump(const char *path, bl_nar_put *put, void *ctx, struct bl_err *err) BL_MUST_CHECK;
+/*
+ * The same without the first @from bytes, nothing at all where there are not more. The tree is
+ * walked from its beginning, but what files hold that end before is not read.
+ */
+int bl_nar_dump_from(const char *path, uint64_t from, bl_nar_put *put, void *ctx,
+		     struct bl_err *err) BL_MUST_CHECK;
 
 #endif

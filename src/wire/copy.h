@@ -5,13 +5,17 @@
  *
  *   deployer  COPY, PATHS...    the closure's paths, sorted; their places are their numbers
  *   agent     HAVE, VALID...    what is there already, and the system that the host runs,
- *                               whose paths the new ones can be told by
+ *                               whose paths the new ones can be told by; or OK at once: the
+ *                               `top` of COPY, which refers to all of them, is valid
  *   deployer  INFOS..., PAIRS...   what Nix is to know of those that are missing, in the
  *                               order in which they are added
  *             PIECE, DATA..., PIECE, ..., COPY_END
  *   agent     OK                all of it is valid; behind HAVE and VALID too, if it was before
  *             LINE, FAILED...   or why the first one failed (stream "copy"), and what has to
  *                               come again: PIECE, DATA..., COPY_END
+ *
+ * HAVE may name a path of which a part came when a connection was cut; its pieces may begin
+ * within that part.
  *
  * REFUSED may come instead of an answer, and while pieces are sent too. Frames of this list and
  * COPY_END that the deployer sends behind it are thrown away; then the connection is as before.

@@ -49,7 +49,9 @@ enum bl_msg_type {
 	BL_MSG_ITEM = 22,
 	/* agent: old (the system that runs, "" when it cannot be told by it), old_paths (how
 	 * many its closure has), old_digest (bl_copy_digest of them, hex), memory (bytes for a
-	 * piece and its base together) */
+	 * piece and its base together); of a path that came in part before, if there is one:
+	 * kept (its number), kept_bytes (of its NAR, from its beginning on), kept_hash (which
+	 * the NAR was to have, hex). A piece of that one may begin anywhere within these */
 	BL_MSG_HAVE = 23,
 };
 

@@ -29,7 +29,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PATHS = 4, OLDS = 3 };
-enum { F_DISTRUST = 1, F_SYSTEM = 2, F_SUBSTITUTE = 4, F_MEMORY = 8 };
+enum { F_DISTRUST = 1, F_SYSTEM = 2, F_SUBSTITUTE = 4, F_MEMORY = 8, F_TOP = 16 };
 enum { RAW, FRAME, BLOCK, ZSTD, CLOSURE, INFOS, WHOLE, KINDS };
 
 static char *folder, *socket_path, *system_path;
@@ -572,6 +572,8 @@ static void receive(struct bl_buf *said, size_t n_paths, struct bl_buf *answers)
 	lseek(in, 0, SEEK_SET);
 	lseek(out, 0, SEEK_SET);
 	bl_kv_set_u64(&kv, "paths", n_paths);
+	if (daemon_.flags & F_TOP)
+		bl_kv_set(&kv, "top", paths[PATHS - 1]);
 	bl_kv_set(&kv, "substitute", daemon_.flags & F_SUBSTITUTE ? "1" : "0");
 	const struct bl_receive_spec spec = {
 		.system = daemon_.flags & F_SYSTEM ? system_path : NULL,
@@ -609,10 +611,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	put_records(&said, data + 4, size - 4);
 	receive(&said, data[1] >> 4 ? data[1] >> 4 : PATHS, &answers);
 	wait_for_daemon();
-	/* only the closure of PATHS has a list that is known here */
+	/* only the closure of PATHS has a list that is known here; the top stands for all */
 	if (check_answers(bl_buf_str(&answers), answers.len) && size > 4 &&
 	    data[4] % KINDS == CLOSURE)
-		for (int i = 0; i < PATHS; i++)
+		for (int i = daemon_.flags & F_TOP ? PATHS - 1 : 0; i < PATHS; i++)
 			assert(is_valid(paths[i]));
 	bl_strv_free(&daemon_.registered);
 	return 0;

@@ -92,21 +92,26 @@ int bl_query_closure(struct bl_daemon *d BL_UNUSED, const struct bl_strv *tops,
 	return 0;
 }
 
-int bl_nar_dump(const char *path, bl_nar_put *put, void *ctx, struct bl_err *err)
+int bl_nar_dump_from(const char *path, uint64_t from, bl_nar_put *put, void *ctx,
+		     struct bl_err *err)
 {
-	static const char zeros[4096];
+	uint64_t size = nar_size(path);
 	assert(is_of(new_top, path) || is_of(old_top, path));
 	/* part 2 is not the same in both builds */
-	const char *mark = path[11] == '2' ? "2" : "x";
-	if (put(ctx, path, strlen(path), err) < 0 || put(ctx, mark, 1, err) < 0)
-		return -1;
-	for (uint64_t left = nar_size(path) - strlen(path) - 1; left > 0;) {
-		size_t n = left < sizeof(zeros) ? (size_t)left : sizeof(zeros);
-		if (put(ctx, zeros, n, err) < 0)
+	bl_autofree char *bytes = bl_xcalloc(size, 1);
+	memcpy(bytes, path, strlen(path));
+	bytes[strlen(path)] = path[11] == '2' ? '2' : 'x';
+	for (uint64_t at = from; at < size; at += 4096) {
+		size_t n = size - at < 4096 ? (size_t)(size - at) : 4096;
+		if (put(ctx, bytes + at, n, err) < 0)
 			return -1;
-		left -= n;
 	}
 	return 0;
+}
+
+int bl_nar_dump(const char *path, bl_nar_put *put, void *ctx, struct bl_err *err)
+{
+	return bl_nar_dump_from(path, 0, put, ctx, err);
 }
 
 /* ---- the connection */
@@ -162,8 +167,7 @@ struct copy {
 	struct bl_engine *engine;
 	struct bl_send *send; /* NULL: it is over */
 	uint8_t old_digest[BL_SHA256_LEN];
-	bool all_valid; /* as the host has said */
-	size_t n_valid;
+	bool had, all_valid; /* as the host has said */
 };
 
 static void on_line(void *ctx BL_UNUSED, const char *text)
@@ -171,12 +175,12 @@ static void on_line(void *ctx BL_UNUSED, const char *text)
 	assert(text);
 }
 
-static void on_progress(void *ctx BL_UNUSED, const struct bl_send_stats *stats)
+static void on_progress(void *ctx BL_UNUSED, const struct bl_copy_stats *stats)
 {
 	assert(stats->paths == PATHS && stats->sent_paths <= PATHS);
 }
 
-static void on_done(void *ctx, const struct bl_send_stats *stats, const char *what,
+static void on_done(void *ctx, const struct bl_copy_stats *stats, const char *what,
 		    const char *remedy)
 {
 	struct copy *c = ctx;
@@ -187,7 +191,7 @@ static void on_done(void *ctx, const struct bl_send_stats *stats, const char *wh
 	if (what)
 		assert(remedy);
 	else
-		assert(sent.ended || c->all_valid);
+		assert(sent.ended || c->all_valid || !c->had);
 	c->send = NULL;
 }
 
@@ -204,8 +208,10 @@ static void take_msg(struct copy *c, const char *data, size_t len)
 {
 	BL_AUTO(bl_msg) m = { 0 };
 	size_t used = 0;
-	if (bl_msg_take(data, len, &m, &used, NULL) == 1)
-		bl_send_msg(c->send, &m);
+	if (bl_msg_take(data, len, &m, &used, NULL) != 1)
+		return;
+	c->had = c->had || m.type == BL_MSG_HAVE;
+	bl_send_msg(c->send, &m);
 }
 
 static void take_frame(struct copy *c, uint16_t type, const uint8_t *data, size_t len)
@@ -217,6 +223,9 @@ static void take_frame(struct copy *c, uint16_t type, const uint8_t *data, size_
 	bl_send_frame(c->send, &f);
 }
 
+/* As it came; the store's paths have no other. */
+static const uint8_t kept_hash[BL_SHA256_LEN];
+
 static void take_have(struct copy *c, const uint8_t *data, size_t len)
 {
 	char hex[2 * BL_SHA256_LEN + 1];
@@ -225,7 +234,15 @@ static void take_have(struct copy *c, const uint8_t *data, size_t len)
 	unsigned how = len > 0 ? data[0] : 0;
 	bl_kv_set(&m.kv, "old", how & 1 ? "" : how & 2 ? new_top : old_top);
 	bl_kv_set(&m.kv, "old_digest", how & 4 ? "00" : hex);
+	if (how & 32) {
+		/* a part of one came before */
+		bl_kv_set_u64(&m.kv, "kept", len > 1 ? data[1] : 3);
+		bl_kv_set_u64(&m.kv, "kept_bytes", len > 2 ? 400U * data[2] : 40000);
+		bl_hex(kept_hash, sizeof(kept_hash), hex);
+		bl_kv_set(&m.kv, "kept_hash", how & 64 ? "00" : hex);
+	}
 	bl_kv_set(&m.kv, "memory", how & 8 ? "4194304" : how & 16 ? "x" : "268435456");
+	c->had = true;
 	bl_send_msg(c->send, &m);
 	bl_msg_free(&m);
 }

@@ -5,9 +5,11 @@
  */
 #include "store.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -17,6 +19,8 @@
 #include "base/file.h"
 #include "delta/encode.h"
 #include "delta/rewrite.h"
+#include "store/daemon.h"
+#include "store/sign.h"
 #include "wire/copy.h"
 #include "wire/msg.h"
 
@@ -42,6 +46,8 @@ struct host {
 	const char *const *program;
 	const char *socket;
 	uint64_t memory;
+	const char *keep; /* NULL: nothing is kept */
+	uint64_t reserve;
 };
 
 /* What serve.c does. */
@@ -53,7 +59,9 @@ static void serve(const struct host *h)
 					.socket = h->socket ? h->socket : "",
 					.program = h->program,
 					.env = (const char *const *)env.items,
-					.memory_bytes = h->memory ? h->memory : 64 << 20 };
+					.memory_bytes = h->memory ? h->memory : 64 << 20,
+					.keep_dir = h->keep,
+					.keep_reserve_bytes = h->reserve };
 	struct bl_buf in = { 0 };
 	int rc = 0;
 	while (rc == 0) {
@@ -237,21 +245,26 @@ static uint32_t place(const struct bl_strv *paths, const char *path)
 }
 
 /* COPY and PATHS, in blocks of ten. */
-static void put_closure(struct sender *s, const struct thing *things, size_t n)
+static void put_paths(struct sender *s, const struct thing *things, size_t n)
 {
-	BL_AUTO(bl_kv) kv = { 0 };
 	forget_closure(s);
 	for (size_t i = 0; i < n; i++)
 		bl_strv_add(&s->paths, things[i].info.path);
 	bl_copy_sort(&s->paths);
-	bl_kv_set_u64(&kv, "paths", n);
-	bl_msg_put(&s->out, BL_MSG_COPY, &kv);
 	for (size_t i = 0; i < n; i += 10) {
 		BL_AUTO(bl_buf) block = { 0 };
 		for (size_t k = i; k < n && k < i + 10; k++)
 			bl_copy_put_path(&block, s->paths.items[k]);
 		put_block(&s->out, BL_COPY_PATHS, &block);
 	}
+}
+
+static void put_closure(struct sender *s, const struct thing *things, size_t n)
+{
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_kv_set_u64(&kv, "paths", n);
+	bl_msg_put(&s->out, BL_MSG_COPY, &kv);
+	put_paths(s, things, n);
 }
 
 static void expect_have(struct sender *s)
@@ -270,9 +283,10 @@ static void put_info(struct sender *s, const struct thing *t, struct bl_buf *blo
 	struct bl_copy_info info = { .path = place(&s->paths, t->info.path),
 				     .nar_size = t->info.nar_size,
 				     .deriver = (char[]){ "" },
-				     .ca = (char[]){ "" },
+				     .ca = t->info.ca ? t->info.ca : (char[]){ "" },
 				     .refs = refs,
-				     .n_refs = t->info.references.n };
+				     .n_refs = t->info.references.n,
+				     .sigs = t->info.sigs };
 	memcpy(info.nar_hash, t->info.nar_hash, BL_SHA256_LEN);
 	for (size_t i = 0; i < info.n_refs; i++)
 		refs[i] = place(&s->paths, t->info.references.items[i]);
@@ -421,6 +435,21 @@ static void new_paths_arrive_raw_as_zstd_and_together(void **state)
 	expect_have(&s);
 	for (size_t i = 0; i < 30; i++)
 		assert_true(s.valid[i]);
+	expect_ok(&s);
+	/* what refers to all of it is said to: OK before the list has come */
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_kv_set_u64(&kv, "paths", 30);
+	bl_kv_set(&kv, "top", things[29].info.path);
+	bl_msg_put(&s.out, BL_MSG_COPY, &kv);
+	flush(&s);
+	expect_ok(&s);
+	put_paths(&s, things, 30);
+	/* one that is not there says nothing about the others */
+	bl_kv_set(&kv, "top", BL_STORE_DIR "/00000000000000000000000000000000-gone");
+	bl_msg_put(&s.out, BL_MSG_COPY, &kv);
+	put_paths(&s, things, 30);
+	flush(&s);
+	expect_have(&s);
 	expect_ok(&s);
 	free_things(things, 30);
 }
@@ -834,6 +863,447 @@ static void what_is_wrong_twice_is_refused_with_nixs_words(void **state)
 	free_things(things, 3);
 }
 
+/* ---- what came of a large path before */
+
+enum { LARGE = 9 << 20, FRAME = 65536, NAR_AT = 4096 };
+
+struct kept {
+	struct thing things[4]; /* small, large, large, small */
+	char *dir, *file;
+	struct host host;
+};
+
+static void make_large(struct thing *out, const char *name, uint64_t seed)
+{
+	BL_AUTO(bl_buf) text = { 0 };
+	noise(&text, seed, LARGE, 0);
+	*out = thing(name, bl_buf_str(&text), text.len);
+}
+
+static void make_kept(struct kept *k, const char *run)
+{
+	bl_autofree char *one = bl_xprintf("large-1-%s", run);
+	bl_autofree char *two = bl_xprintf("large-2-%s", run);
+	make_chain(k->things, 1, run);
+	make_large(&k->things[1], one, 21);
+	make_large(&k->things[2], two, 22);
+	make_chain(&k->things[3], 1, two);
+	for (size_t i = 1; i < 4; i++)
+		bl_strv_add(&k->things[i].info.references, k->things[i - 1].info.path);
+	k->dir = bl_xprintf("%s/%s", folder, run);
+	k->file = bl_xprintf("%s/incoming", k->dir);
+	k->host.keep = k->dir;
+	assert_int_equal(mkdir(k->dir, 0700), 0);
+}
+
+static void kept_autop(struct kept *k)
+{
+	free_things(k->things, 4);
+	free(k->dir);
+	free(k->file);
+}
+
+/* Of info @i's NAR bytes @from to @end, the piece cut off unless that is its end. */
+static void put_rest(struct sender *s, const struct thing *things, size_t i, uint64_t from,
+		     uint64_t end)
+{
+	const struct bl_buf *nar = &things[s->infos[i]].nar;
+	struct bl_copy_piece p = { .kind = BL_DELTA_RAW,
+				   .first = (uint32_t)i,
+				   .count = 1,
+				   .part = from,
+				   .size_bytes = nar->len - from };
+	put_head(s, &p);
+	for (uint64_t at = from; at < end; at += FRAME)
+		bl_frame_put(&s->out, BL_COPY_DATA, nar->data + at,
+			     end - at < FRAME ? (size_t)(end - at) : FRAME);
+}
+
+/* The things' first one, and the second up to @end; then the deployer has gone. */
+static void cut_at(const struct kept *k, uint64_t end)
+{
+	struct sender s __attribute__((cleanup(sender_autop)));
+	start(&s, &k->host);
+	begin_copy(&s, k->things, 4);
+	for (size_t i = 0; i + 3 < s.n_infos; i++)
+		put_whole(&s, k->things, i, BL_DELTA_ZSTD);
+	put_rest(&s, k->things, s.n_infos - 3, 0, end);
+	flush(&s);
+}
+
+static void expect_kept(struct sender *s, const struct thing *t, uint64_t bytes)
+{
+	char hex[2 * BL_SHA256_LEN + 1];
+	bl_hex(t->info.nar_hash, BL_SHA256_LEN, hex);
+	assert_int_equal(bl_kv_u64_or(&s->have, "kept", 99), place(&s->paths, t->info.path));
+	assert_int_equal(bl_kv_u64_or(&s->have, "kept_bytes", 0), bytes);
+	assert_string_equal(bl_kv_str(&s->have, "kept_hash"), hex);
+}
+
+static void expect_nothing_kept(struct sender *s)
+{
+	assert_string_equal(bl_kv_str(&s->have, "kept"), "");
+	assert_string_equal(bl_kv_str(&s->have, "kept_bytes"), "");
+}
+
+/* From the large ones on, which are the first that are missing; the first of them from @from.
+ */
+static void finish(struct sender *s, struct kept *k, uint64_t from)
+{
+	assert_int_equal(s->n_infos, 3);
+	put_rest(s, k->things, 0, from, k->things[1].nar.len);
+	put_whole(s, k->things, 1, BL_DELTA_RAW);
+	put_whole(s, k->things, 2, BL_DELTA_RAW);
+	put_end(s);
+	flush(s);
+	expect_ok(s);
+	assert_valid(k->things, 4);
+	assert_int_equal(access(k->file, F_OK), -1);
+}
+
+static void a_large_path_goes_on_where_it_was_cut_off(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	make_kept(&k, "goes-on");
+	uint64_t size = k.things[1].nar.len;
+	/* the first frame, two of them, most of it, all but the last */
+	const uint64_t cuts[] = { FRAME, 2 * FRAME, LARGE / 2 / FRAME * FRAME,
+				  (size - 1) / FRAME * FRAME };
+	for (size_t i = 0; i < BL_COUNT(cuts); i++) {
+		struct stat st;
+		cut_at(&k, cuts[i]);
+		assert_int_equal(lstat(k.file, &st), 0);
+		assert_int_equal(st.st_size, NAR_AT + cuts[i]);
+		assert_int_equal(st.st_mode & 07777, 0600);
+	}
+	/* three times more, each from where the last one came to */
+	uint64_t at = cuts[2];
+	cut_at(&k, at);
+	for (size_t i = 0; i < 3; i++) {
+		struct sender s __attribute__((cleanup(sender_autop)));
+		start(&s, &k.host);
+		begin_copy(&s, k.things, 4);
+		expect_kept(&s, &k.things[1], at);
+		/* not all of what is there need be used */
+		put_rest(&s, k.things, 0, at - i * 1000, at + 10 * FRAME);
+		flush(&s);
+		at += 10 * FRAME;
+	}
+	struct sender s __attribute__((cleanup(sender_autop)));
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	expect_kept(&s, &k.things[1], at);
+	finish(&s, &k, at);
+}
+
+static void all_of_it_but_its_end_is_kept(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	make_kept(&k, "all-kept");
+	uint64_t size = k.things[1].nar.len;
+	cut_at(&k, size - 1);
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	expect_kept(&s, &k.things[1], size - 1);
+	finish(&s, &k, size - 1);
+}
+
+static void expect_failed(struct sender *s, const char *why)
+{
+	struct bl_frame f = { 0 };
+	BL_AUTO(bl_kv) line = { 0 };
+	expect(s, BL_MSG_LINE, &line);
+	expect_text(&line, "line", why);
+	assert_true(next(s, &f));
+	assert_int_equal(f.type, BL_COPY_FAILED);
+}
+
+static void flip(const char *file, off_t at)
+{
+	char c = 0;
+	bl_autofd int fd = open(file, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &c, 1, at), 1);
+	c = (char)(c ^ 1);
+	assert_int_equal(pwrite(fd, &c, 1, at), 1);
+}
+
+static void what_is_kept_and_damaged_comes_again_in_full(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	make_kept(&k, "damaged");
+	cut_at(&k, 50 * FRAME);
+	flip(k.file, NAR_AT + 30 * FRAME);
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	expect_kept(&s, &k.things[1], 50 * FRAME);
+	put_rest(&s, k.things, 0, 50 * FRAME, k.things[1].nar.len);
+	put_end(&s);
+	flush(&s);
+	expect_failed(&s, "-large-1-damaged: hash mismatch");
+	assert_int_equal(access(k.file, F_OK), -1);
+	finish(&s, &k, 0);
+}
+
+static void what_is_no_such_file_goes(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	bl_autofree char *other = bl_xprintf("%s/precious", folder);
+	make_kept(&k, "no-file");
+	for (size_t i = 0; i < 6; i++) {
+		struct sender s __attribute__((cleanup(sender_autop)));
+		cut_at(&k, 20 * FRAME);
+		if (i == 0) /* not the magic */
+			flip(k.file, 3);
+		if (i == 1) /* behind the path */
+			flip(k.file, 16 + 250);
+		if (i == 2)
+			assert_int_equal(truncate(k.file, NAR_AT), 0);
+		if (i == 3) /* more than the NAR has */
+			assert_int_equal(truncate(k.file, NAR_AT + 10 * LARGE), 0);
+		if (i == 4) {
+			assert_int_equal(rename(k.file, other), 0);
+			assert_int_equal(symlink(other, k.file), 0);
+		}
+		if (i == 5) {
+			assert_int_equal(unlink(k.file), 0);
+			assert_int_equal(mkfifo(k.file, 0600), 0);
+		}
+		start(&s, &k.host);
+		begin_copy(&s, k.things, 4);
+		expect_nothing_kept(&s);
+		assert_int_equal(access(k.file, F_OK), -1);
+	}
+	assert_int_equal(access(other, F_OK), 0);
+}
+
+static void what_is_kept_of_another_nar_is_not_used(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	make_kept(&k, "other-nar");
+	struct thing was = k.things[1];
+	make_large(&k.things[1], "large-1-other-nar", 23);
+	bl_strv_add(&k.things[1].info.references, k.things[0].info.path);
+	assert_string_equal(was.info.path, k.things[1].info.path);
+	struct thing now = k.things[1];
+	k.things[1] = was;
+	cut_at(&k, 50 * FRAME);
+	k.things[1] = now;
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	expect_kept(&s, &was, 50 * FRAME);
+	thing_autop(&was);
+	put_rest(&s, k.things, 0, 50 * FRAME, now.nar.len); /* as if it had not been told */
+	put_end(&s);
+	flush(&s);
+	expect_failed(&s, "a part of its NAR comes without those before");
+	finish(&s, &k, 0);
+}
+
+static void more_than_is_kept_cannot_be_left_out(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	make_kept(&k, "left-out");
+	cut_at(&k, 50 * FRAME);
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	put_rest(&s, k.things, 0, 50 * FRAME + 1, k.things[1].nar.len);
+	put_end(&s);
+	flush(&s);
+	expect_failed(&s, "a part of its NAR comes without those before");
+	finish(&s, &k, 0);
+}
+
+static void what_is_kept_goes_when_it_is_not_asked_for(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	make_kept(&k, "unasked");
+	for (size_t i = 0; i < 2; i++) {
+		struct sender s __attribute__((cleanup(sender_autop)));
+		cut_at(&k, 20 * FRAME);
+		assert_int_equal(access(k.file, F_OK), 0);
+		start(&s, &k.host);
+		if (i == 0) { /* another closure */
+			copy_whole(&s, k.things, 1);
+			expect_nothing_kept(&s);
+		} else { /* a copy by another way */
+			struct host plain_host = { .keep = NULL };
+			struct sender t __attribute__((cleanup(sender_autop)));
+			start(&t, &plain_host);
+			copy_whole(&t, k.things, 4);
+			put_closure(&s, k.things, 4);
+			flush(&s);
+			expect_have(&s);
+			expect_nothing_kept(&s);
+		}
+		assert_int_equal(access(k.file, F_OK), -1);
+	}
+}
+
+static void without_room_nothing_is_kept_and_all_goes_well(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	make_kept(&k, "no-room");
+	k.host.reserve = 1ULL << 60;
+	cut_at(&k, 20 * FRAME);
+	assert_int_equal(access(k.file, F_OK), -1);
+	k.host.reserve = 0;
+	cut_at(&k, 30 * FRAME);
+	/* what is there is used, and nothing more written */
+	k.host.reserve = 1ULL << 60;
+	{
+		struct stat st;
+		struct sender t __attribute__((cleanup(sender_autop)));
+		start(&t, &k.host);
+		begin_copy(&t, k.things, 4);
+		expect_kept(&t, &k.things[1], 30 * FRAME);
+		put_rest(&t, k.things, 0, 30 * FRAME, 60 * FRAME);
+		bl_msg_put(&t.out, BL_MSG_STATUS, NULL);
+		flush(&t);
+		expect(&t, BL_MSG_REFUSED, NULL); /* it has seen all of that */
+		assert_int_equal(stat(k.file, &st), 0);
+		assert_int_equal(st.st_size, NAR_AT + 30 * FRAME);
+	}
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	expect_kept(&s, &k.things[1], 30 * FRAME);
+	finish(&s, &k, 30 * FRAME);
+}
+
+static void where_nothing_can_be_written_all_goes_well(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	make_kept(&k, "no-folder");
+	assert_int_equal(rmdir(k.dir), 0);
+	cut_at(&k, 20 * FRAME);
+	start(&s, &k.host);
+	begin_copy(&s, k.things, 4);
+	expect_nothing_kept(&s);
+	finish(&s, &k, 0);
+}
+
+/* A closure in which another large one comes before it. */
+static void what_is_kept_waits_for_its_turn(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	struct thing others[3] = { 0 };
+	struct stat st;
+	make_kept(&k, "turn");
+	cut_at(&k, 20 * FRAME);
+	make_large(&others[0], "large-0-turn", 24);
+	others[1] = k.things[0];
+	others[2] = k.things[1];
+	start(&s, &k.host);
+	begin_copy(&s, others, 3);
+	expect_kept(&s, &k.things[1], 20 * FRAME);
+	assert_int_equal(s.n_infos, 2);
+	put_whole(&s, others, 0, BL_DELTA_RAW);
+	put_rest(&s, others, 1, 20 * FRAME, k.things[1].nar.len);
+	put_end(&s);
+	flush(&s);
+	expect_ok(&s);
+	assert_valid(others, 3);
+	assert_int_equal(stat(k.file, &st), -1);
+	thing_autop(&others[0]);
+}
+
+/* The rest of a slice, by the window that is the whole slice's. */
+static void the_rest_is_told_by_an_old_path(void **state)
+{
+	(void)state;
+	need_nix();
+	struct systems y __attribute__((cleanup(systems_autop))) = { 0 };
+	bl_autofree char *dir = bl_xprintf("%s/kept-base", folder);
+	make_systems(&y, "kept-base", LARGE, 15);
+	struct host h = { .system = y.old[LIBS + 1].info.path, .keep = dir };
+	uint32_t old = place(&y.olds, y.old[LIBS].info.path);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	{
+		struct sender s __attribute__((cleanup(sender_autop)));
+		start(&s, &h);
+		begin_system(&s, &y);
+		put_rest(&s, y.new, LIBS, 0, 33 * FRAME);
+		flush(&s);
+	}
+	struct sender s __attribute__((cleanup(sender_autop)));
+	start(&s, &h);
+	begin_system(&s, &y);
+	expect_kept(&s, &y.new[LIBS], 33 * FRAME);
+	put_libs(&s, &y);
+	BL_AUTO(bl_buf) base = { 0 };
+	rewritten(&y, LIBS, 1, &base);
+	const struct bl_buf *new = &y.new[LIBS].nar;
+	for (uint64_t at = 33 * FRAME; at < new->len;) {
+		uint64_t slice = (2U << 20) - at % (2U << 20);
+		uint64_t from = at - at % (2U << 20);
+		struct bl_copy_piece p = {
+			.kind = BL_DELTA_PATCH,
+			.first = LIBS,
+			.count = 1,
+			.part = at,
+			.size_bytes = slice < new->len - at ? slice : new->len - at,
+			.base_at = from,
+			.base_bytes = base.len - from < 3U << 20 ? base.len - from : 3U << 20,
+			.olds = &old
+		};
+		put_piece(&s, &p, base.data + from, new->data + at);
+		at += p.size_bytes;
+	}
+	put_told(&s, &y, LIBS + 1, BL_DELTA_COPY);
+	put_end(&s);
+	assert_in_range(s.out.len, 1, 200000);
+	flush(&s);
+	expect_ok(&s);
+	assert_valid(y.new, LIBS + 2);
+}
+
+static void memory_is_half_of_what_is_available(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		uint64_t mib;
+	} cases[] = {
+		{ "MemTotal:  1000 kB\nMemFree: 5 kB\nMemAvailable:   204800 kB\nX: 1", 100 },
+		{ "MemTotal:  1000 kB\nMemAvailable:   524290 kB\n", 256 },
+		{ "MemTotal:  1000 kB\nMemAvailable:99999999999999999999999999 kB\n", 256 },
+		{ "MemTotal:  1000 kB\nMemAvailable:   0 kB\n", 16 },
+		{ "MemTotal:  1000 kB\nMemAvailable:", 16 },
+		{ "MemTotal:  1000 kB\n", 256 },
+		{ "", 256 },
+		{ NULL, 256 },
+	};
+	for (size_t i = 0; i < BL_COUNT(cases); i++)
+		assert_int_equal(bl_receive_memory(cases[i].text), cases[i].mib << 20);
+}
+
 /* ---- what is no copying */
 
 struct bad {
@@ -1054,18 +1524,10 @@ static void a_daemon_that_dies_is_told_of(void **state)
 	expect_refused(&s, "Nix daemon: adding paths", "systemctl status nix-daemon");
 }
 
-static void without_a_daemon_or_its_trust_nothing_is_sent(void **state)
+static void without_a_daemon_nothing_is_sent(void **state)
 {
 	(void)state;
 	need_nix();
-	/* what one says first that does not trust us: worker-protocol 1.35 */
-	static const char *const distrusting[] = {
-		"/bin/sh", "-c",
-		"printf 'oixd\\0\\0\\0\\0\\043\\1\\0\\0\\0\\0\\0\\0"
-		"\\6\\0\\0\\0\\0\\0\\0\\0002.15.0\\0\\0\\2\\0\\0\\0\\0\\0\\0\\0"
-		"stla\\0\\0\\0\\0'; exec cat > /dev/null",
-		NULL
-	};
 	static const char *const none[] = { "/nonexistent/nix-daemon", NULL };
 	static const char *const silent[] = { "/bin/sh", "-c", "echo no store >&2; exit 1",
 					      NULL };
@@ -1073,12 +1535,11 @@ static void without_a_daemon_or_its_trust_nothing_is_sent(void **state)
 		const char *const *program;
 		const char *reason, *remedy;
 	} cases[] = {
-		{ distrusting, "does not trust the user", "trusted-users" },
 		{ none, "/nonexistent/nix-daemon", "systemctl status nix-daemon" },
 		{ silent, "no store", "systemctl status nix-daemon" },
 	};
 	struct thing things[3];
-	make_chain(things, 3, "untrusted");
+	make_chain(things, 3, "daemonless");
 	for (size_t i = 0; i < BL_COUNT(cases); i++) {
 		struct host h = { .program = cases[i].program };
 		struct sender s __attribute__((cleanup(sender_autop)));
@@ -1090,7 +1551,8 @@ static void without_a_daemon_or_its_trust_nothing_is_sent(void **state)
 	free_things(things, 3);
 }
 
-/* ---- a daemon that is played, since a disk is not filled that easily */
+/* ---- a daemon that is played: a disk is not filled that easily, and older ones do not say
+ * whom they trust */
 
 static uint64_t get_u64(FILE *f)
 {
@@ -1123,26 +1585,24 @@ static void answer(int fd, struct bl_buf *b)
 	bl_buf_clear(b);
 }
 
-static void say_hello(int fd, struct bl_buf *b)
+static void say_hello(int fd, struct bl_buf *b, enum bl_daemon_trust trust)
 {
 	put_u64(b, 0x6478696f);
 	put_u64(b, 0x123);
 	put_text(b, "2.15.0", 6);
-	put_u64(b, 1);
+	put_u64(b, trust);
 	put_u64(b, LAST);
 	answer(fd, b);
 }
 
-/* Nothing is valid, and there is no room for anything. */
-static void play_full(int fd)
+/* Nothing is valid, and it says @words to whatever is added. */
+static void play(int fd, enum bl_daemon_trust trust, const char *words)
 {
-	static const char words[] =
-		"error: writing to file '/nix/store/x': No space left on device";
 	struct bl_buf b = { 0 };
 	FILE *f = fdopen(fd, "r");
 	for (size_t i = 0; i < 4; i++)
 		(void)get_u64(f);
-	say_hello(fd, &b);
+	say_hello(fd, &b, trust);
 	for (uint64_t op = get_u64(f); op != 39; op = get_u64(f)) {
 		uint64_t n = op == 31 ? get_u64(f) : 1;
 		for (; n > 0; n--)
@@ -1157,7 +1617,7 @@ static void play_full(int fd)
 	put_text(&b, "Error", 5);
 	put_u64(&b, 0);
 	put_text(&b, "Error", 5);
-	put_text(&b, words, sizeof(words) - 1);
+	put_text(&b, words, strlen(words));
 	put_u64(&b, 0);
 	put_u64(&b, 0);
 	answer(fd, &b);
@@ -1165,12 +1625,13 @@ static void play_full(int fd)
 		(void)get_u64(f);
 }
 
-static void a_full_disk_is_refused_at_once(void **state)
+/* One path to a daemon that says @words of it: refused at once. */
+static void copy_to_played(const char *name, enum bl_daemon_trust trust, const char *words,
+			   const char *reason, const char *remedy)
 {
-	(void)state;
 	struct thing things[1];
 	struct sender s __attribute__((cleanup(sender_autop)));
-	bl_autofree char *at = bl_xprintf("%s/full", folder);
+	bl_autofree char *at = bl_xprintf("%s/%s", folder, name);
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	assert_true(strlen(at) < sizeof(to.sun_path));
 	memcpy(to.sun_path, at, strlen(at) + 1);
@@ -1180,18 +1641,194 @@ static void a_full_disk_is_refused_at_once(void **state)
 	fflush(NULL);
 	pid_t pid = fork();
 	if (pid == 0)
-		play_full(accept(fd, NULL, NULL));
-	make_chain(things, 1, "full");
+		play(accept(fd, NULL, NULL), trust, words);
+	make_chain(things, 1, name);
 	struct host h = { .socket = at };
 	start(&s, &h);
 	begin_copy(&s, things, 1);
 	put_whole(&s, things, 0, BL_DELTA_RAW);
 	put_end(&s);
 	flush(&s);
-	expect_refused(&s, "-full-0: error: writing to file '/nix/store/x': No space left",
-		       "nix-collect-garbage");
+	expect_refused(&s, reason, remedy);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	free_things(things, 1);
+}
+
+static void a_full_disk_is_refused_at_once(void **state)
+{
+	(void)state;
+	copy_to_played("full", BL_TRUST_YES,
+		       "error: writing to file '/nix/store/x': No space left on device",
+		       "-full-0: error: writing to file '/nix/store/x': No space left",
+		       "nix-collect-garbage");
+}
+
+static void who_is_not_trusted_is_told_to_sign(void **state)
+{
+	(void)state;
+	static const char reason[] = " is not signed by a key that the host's Nix trusts";
+	copy_to_played("new", BL_TRUST_NO,
+		       "error: cannot add path '/nix/store/x' because it lacks a signature by "
+		       "a trusted key",
+		       reason, "--sign-key FILE");
+	copy_to_played("old", BL_TRUST_UNKNOWN,
+		       "error: cannot add path '/nix/store/x' because it lacks a valid "
+		       "signature",
+		       reason, "trusted-public-keys");
+}
+
+/* ---- signatures, to a daemon that trusts nobody */
+
+struct keys {
+	struct bl_sign_key *trusted, *unknown;
+	char *public; /* of the trusted one */
+};
+
+static void keys_autop(struct keys *k)
+{
+	bl_sign_key_free(k->trusted);
+	bl_sign_key_free(k->unknown);
+	free(k->public);
+}
+
+static struct bl_sign_key *make_key(const char *name, char **out_public)
+{
+	bl_autofree char *secret = bl_xprintf("%s/%s.secret", folder, name);
+	bl_autofree char *public = bl_xprintf("%s/%s.public", folder, name);
+	struct bl_sign_key *key = NULL;
+	struct bl_err err = { 0 };
+	assert_int_equal(
+		RUN(NULL, "nix-store", "--generate-binary-cache-key", name, secret, public), 0);
+	assert_works(bl_sign_key_read(secret, &key, &err), &err);
+	if (out_public)
+		assert_non_null(*out_public = bl_slurp(public, 4096));
+	return key;
+}
+
+static bool listens(const char *at)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	memcpy(to.sun_path, at, strlen(at) + 1);
+	bl_autofd int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	return connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0;
+}
+
+/* Where nix-daemon listens, which trusts no user, and the key alone. */
+static char *start_distrusting(const char *public, pid_t *out_pid)
+{
+	static const char *const argv[] = { "nix-daemon", NULL };
+	bl_autofree char *more = bl_xprintf(
+		"trusted-users =\nrequire-sigs = true\ntrusted-public-keys = %s\n", public);
+	char *at = bl_xprintf("%s/socket", folder);
+	struct bl_err err = { 0 };
+	assert_int_equal(write_conf(more), 0);
+	assert_works(bl_child_spawn(argv, (const char *const *)env.items, -1, -1, -1, NULL,
+				    NULL, out_pid, &err),
+		     &err);
+	for (int i = 0; i < 1000 && !listens(at); i++)
+		bl_sleep_ms(10);
+	return at;
+}
+
+static void sign_all(const struct bl_sign_key *key, struct thing *things, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		bl_strv_add_take(&things[i].info.sigs, bl_sign(key, &things[i].info));
+}
+
+/* As `nix-store --add` names it: by its content alone. Source: Nix, makeFixedOutputPath. */
+static void address_by_content(struct thing *t)
+{
+	char hex[2 * BL_SHA256_LEN + 1];
+	char nix32[BL_NIX32_LEN(BL_SHA256_LEN) + 1];
+	uint8_t sum[BL_SHA256_LEN];
+	struct bl_sha256 s;
+	bl_hex(t->info.nar_hash, BL_SHA256_LEN, hex);
+	bl_nix32(t->info.nar_hash, BL_SHA256_LEN, nix32);
+	bl_autofree char *said =
+		bl_xprintf("source:sha256:%s:" BL_STORE_DIR ":by-content", hex);
+	bl_sha256_init(&s);
+	bl_sha256_update(&s, said, strlen(said));
+	bl_sha256_final(&s, sum);
+	for (size_t i = 20; i < sizeof(sum); i++)
+		sum[i - 20] ^= sum[i];
+	char hash[33];
+	bl_nix32(sum, 20, hash);
+	free(t->info.path);
+	t->info.path = bl_xprintf(BL_STORE_DIR "/%s-by-content", hash);
+	t->info.ca = bl_xprintf("fixed:r:sha256:%s", nix32);
+}
+
+static void put_all(struct sender *s, const struct thing *things, size_t n)
+{
+	begin_copy(s, things, n);
+	for (size_t i = 0; i < s->n_infos; i++)
+		put_whole(s, things, i, BL_DELTA_ZSTD);
+	put_end(s);
+	flush(s);
+}
+
+static void expect_unsigned(struct sender *s, const struct thing *named)
+{
+	bl_autofree char *reason = bl_xprintf(
+		"%s is not signed by a key that the host's Nix trusts", named->info.path);
+	expect_refused(s, reason,
+		       "come as root or with sudo; or sign what is sent (--sign-key FILE) "
+		       "with a key whose public half is in trusted-public-keys");
+	assert_false(is_valid(named->info.path));
+}
+
+static void without_trust_a_signature_is_what_counts(void **state)
+{
+	(void)state;
+	need_nix();
+	enum { N = 12 };
+	struct keys keys __attribute__((cleanup(keys_autop))) = { 0 };
+	struct thing things[N];
+	struct thing other[N];
+	struct thing content = text_thing("by-content");
+	pid_t pid = 0;
+	keys.trusted = make_key("belay-trusted-1", &keys.public);
+	keys.unknown = make_key("belay-unknown-1", NULL);
+	bl_autofree char *at = start_distrusting(keys.public, &pid);
+	make_chain(things, N, "signed");
+	make_chain(other, N, "half-signed");
+	address_by_content(&content);
+	{
+		struct host h = { .socket = at };
+		struct sender s __attribute__((cleanup(sender_autop)));
+		start(&s, &h);
+		put_all(&s, things, N);
+		expect_unsigned(&s, &things[0]);
+		sign_all(keys.unknown, things, N);
+		put_all(&s, things, N);
+		expect_unsigned(&s, &things[0]);
+		/* one more signature, on the same connection */
+		sign_all(keys.trusted, things, N);
+		put_all(&s, things, N);
+		expect_ok(&s);
+		assert_valid(things, N);
+		/* what is signed stays, and the first that is not is named */
+		sign_all(keys.trusted, other, 5);
+		put_all(&s, other, N);
+		expect_unsigned(&s, &other[5]);
+		assert_valid(other, 5);
+		for (size_t i = 5; i < N; i++)
+			assert_false(is_valid(other[i].info.path));
+		/* a signature of another path is none */
+		bl_strv_add(&other[5].info.sigs, other[4].info.sigs.items[0]);
+		put_all(&s, other, N);
+		expect_unsigned(&s, &other[5]);
+		put_all(&s, &content, 1);
+		expect_ok(&s);
+		assert_valid(&content, 1);
+	}
+	kill(pid, SIGTERM);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(write_conf(""), 0);
+	free_things(things, N);
+	free_things(other, N);
+	thing_autop(&content);
 }
 
 static void a_system_that_is_not_valid_is_no_base(void **state)
@@ -1281,13 +1918,27 @@ int main(void)
 		cmocka_unit_test(bases_that_cannot_be_are_no_end),
 		cmocka_unit_test(what_is_wrong_is_asked_for_once_more),
 		cmocka_unit_test(what_is_wrong_twice_is_refused_with_nixs_words),
+		cmocka_unit_test(a_large_path_goes_on_where_it_was_cut_off),
+		cmocka_unit_test(all_of_it_but_its_end_is_kept),
+		cmocka_unit_test(what_is_kept_and_damaged_comes_again_in_full),
+		cmocka_unit_test(what_is_no_such_file_goes),
+		cmocka_unit_test(what_is_kept_of_another_nar_is_not_used),
+		cmocka_unit_test(more_than_is_kept_cannot_be_left_out),
+		cmocka_unit_test(what_is_kept_goes_when_it_is_not_asked_for),
+		cmocka_unit_test(without_room_nothing_is_kept_and_all_goes_well),
+		cmocka_unit_test(where_nothing_can_be_written_all_goes_well),
+		cmocka_unit_test(what_is_kept_waits_for_its_turn),
+		cmocka_unit_test(the_rest_is_told_by_an_old_path),
+		cmocka_unit_test(memory_is_half_of_what_is_available),
 		cmocka_unit_test(what_cannot_be_understood_is_refused),
 		cmocka_unit_test(closures_that_cannot_be_are_refused),
 		cmocka_unit_test(what_are_no_frames_ends_the_connection),
 		cmocka_unit_test(a_deployer_that_goes_is_the_end_at_any_point),
 		cmocka_unit_test(a_daemon_that_dies_is_told_of),
-		cmocka_unit_test(without_a_daemon_or_its_trust_nothing_is_sent),
+		cmocka_unit_test(without_a_daemon_nothing_is_sent),
 		cmocka_unit_test(a_full_disk_is_refused_at_once),
+		cmocka_unit_test(who_is_not_trusted_is_told_to_sign),
+		cmocka_unit_test(without_trust_a_signature_is_what_counts),
 		cmocka_unit_test(a_system_that_is_not_valid_is_no_base),
 		cmocka_unit_test(names_that_lead_elsewhere_are_registered_nowhere),
 	};

@@ -58,7 +58,7 @@ static void all_of_it_without_bases(void **state)
 	struct bl_err err = { 0 };
 	const bool valid[5] = { 0 };
 	make('b', 'b', &new);
-	assert_works(bl_load_plan(&new, valid, NULL, 128 * MIB, &load, &err), &err);
+	assert_works(bl_load_plan(&new, valid, NULL, NULL, 128 * MIB, &load, &err), &err);
 	assert_int_equal(load.n, 5);
 	assert_int_equal(load.nar_bytes, 401 * MIB + 6000);
 	assert_int_equal(load.n_pairs, 0);
@@ -84,7 +84,7 @@ static void what_is_valid_is_not_sent(void **state)
 	make('b', 'b', &new);
 	for (size_t i = 0; i < 4; i++)
 		valid[new.number[i]] = true;
-	assert_works(bl_load_plan(&new, valid, NULL, 128 * MIB, &load, &err), &err);
+	assert_works(bl_load_plan(&new, valid, NULL, NULL, 128 * MIB, &load, &err), &err);
 	assert_int_equal(load.n, 1);
 	assert_int_equal(load.order[0], 4);
 	assert_int_equal(load.n_pieces, 1);
@@ -101,7 +101,7 @@ static void new_builds_are_told_by_old_ones(void **state)
 	const bool valid[5] = { 0 };
 	make('b', 'b', &new);
 	make('a', 'a', &old);
-	assert_works(bl_load_plan(&new, valid, &old, 128 * MIB, &load, &err), &err);
+	assert_works(bl_load_plan(&new, valid, NULL, &old, 128 * MIB, &load, &err), &err);
 	assert_int_equal(load.n_pairs, 5);
 	assert_in_order(&new, &load);
 	uint64_t program = 0;
@@ -141,8 +141,8 @@ static void hosts_share_what_is_the_same(void **state)
 	make('b', 'd', &new2);
 	make('a', 'f', &old1);
 	make('a', 'g', &old2);
-	assert_works(bl_load_plan(&new1, valid, &old1, 128 * MIB, &load1, &err), &err);
-	assert_works(bl_load_plan(&new2, valid, &old2, 128 * MIB, &load2, &err), &err);
+	assert_works(bl_load_plan(&new1, valid, NULL, &old1, 128 * MIB, &load1, &err), &err);
+	assert_works(bl_load_plan(&new2, valid, NULL, &old2, 128 * MIB, &load2, &err), &err);
 	assert_int_equal(load1.n_pieces, load2.n_pieces);
 	for (size_t i = 0; i < load1.n_pieces; i++)
 		same += memcmp(load1.pieces[i].key, load2.pieces[i].key, BL_SHA256_LEN) == 0;
@@ -151,7 +151,7 @@ static void hosts_share_what_is_the_same(void **state)
 	BL_AUTO(bl_local) other = { 0 };
 	BL_AUTO(bl_load) load3 = { 0 };
 	make('i', 'f', &other);
-	assert_works(bl_load_plan(&new1, valid, &other, 128 * MIB, &load3, &err), &err);
+	assert_works(bl_load_plan(&new1, valid, NULL, &other, 128 * MIB, &load3, &err), &err);
 	for (size_t i = 0; i < load1.n_pieces; i++)
 		assert_memory_not_equal(load1.pieces[i].key, load3.pieces[i].key,
 					BL_SHA256_LEN);
@@ -168,7 +168,7 @@ static void what_failed_comes_again_in_full(void **state)
 	bool again[5] = { 0 };
 	make('b', 'b', &new);
 	make('a', 'a', &old);
-	assert_works(bl_load_plan(&new, valid, &old, 128 * MIB, &load, &err), &err);
+	assert_works(bl_load_plan(&new, valid, NULL, &old, 128 * MIB, &load, &err), &err);
 	for (size_t i = 0; i < load.n; i++)
 		again[i] = load.order[i] == 0 || load.order[i] == 4;
 	bl_load_again(&new, again, &load);
@@ -178,6 +178,93 @@ static void what_failed_comes_again_in_full(void **state)
 		assert_int_equal(load.pieces[i].head.kind, BL_DELTA_ZSTD);
 		assert_null(load.pieces[i].olds);
 		assert_true(again[load.pieces[i].first]);
+	}
+}
+
+static bool is_program(const struct bl_local *l, const struct bl_load *load, size_t i)
+{
+	return load->order[load->pieces[i].first] == 3 && l->infos.n == 5;
+}
+
+/* The program's pieces are there from @kept on; returns how many have a key of @whole's. */
+static size_t assert_goes_on(const struct bl_local *l, const struct bl_load *load,
+			     const struct bl_load *whole, uint64_t kept)
+{
+	uint64_t at = kept;
+	size_t same = 0;
+	for (size_t i = 0; i < load->n_pieces; i++) {
+		const struct bl_load_piece *p = &load->pieces[i];
+		if (!is_program(l, load, i))
+			continue;
+		assert_int_equal(p->part, at);
+		assert_true(p->head.size_bytes > 0);
+		at += p->head.size_bytes;
+		for (size_t k = 0; k < whole->n_pieces; k++)
+			same += memcmp(p->key, whole->pieces[k].key, BL_SHA256_LEN) == 0;
+	}
+	assert_int_equal(at, 400 * MIB);
+	return same;
+}
+
+static void what_had_come_of_a_path_is_not_sent(void **state)
+{
+	(void)state;
+	static const struct {
+		uint64_t bytes, from;
+		size_t same[2]; /* pieces that other hosts get too, without bases and with */
+	} cases[] = {
+		{ 1, 1, { 12, 9 } },
+		{ 32 * MIB, 32 * MIB, { 12, 9 } },
+		{ 32 * MIB + 5, 32 * MIB + 5, { 11, 9 } },
+		{ 399 * MIB, 399 * MIB, { 0, 0 } },
+		{ 400 * MIB, 400 * MIB - 1, { 0, 0 } },
+		{ 1ULL << 60, 400 * MIB - 1, { 0, 0 } },
+	};
+	const bool valid[5] = { 0 };
+	struct bl_err err = { 0 };
+	BL_AUTO(bl_local) new = { 0 };
+	BL_AUTO(bl_local) old = { 0 };
+	make('b', 'b', &new);
+	make('a', 'a', &old);
+	for (size_t i = 0; i < 2 * BL_COUNT(cases); i++) {
+		const struct bl_local *base = i % 2 ? &old : NULL;
+		struct bl_load_kept kept = { new.number[3], cases[i / 2].bytes, { 0 } };
+		BL_AUTO(bl_load) whole = { 0 };
+		BL_AUTO(bl_load) load = { 0 };
+		memcpy(kept.nar_hash, new.infos.items[3].nar_hash, BL_SHA256_LEN);
+		assert_works(bl_load_plan(&new, valid, NULL, base, 128 * MIB, &whole, &err),
+			     &err);
+		assert_works(bl_load_plan(&new, valid, &kept, base, 128 * MIB, &load, &err),
+			     &err);
+		assert_int_equal(load.nar_bytes, whole.nar_bytes);
+		assert_int_equal(load.kept_bytes, cases[i / 2].from);
+		assert_in_order(&new, &load);
+		assert_int_equal(assert_goes_on(&new, &load, &whole, cases[i / 2].from),
+				 cases[i / 2].same[i % 2]);
+	}
+}
+
+static void what_had_come_of_another_nar_does_not_count(void **state)
+{
+	(void)state;
+	const bool valid[5] = { 0 };
+	struct bl_err err = { 0 };
+	BL_AUTO(bl_local) new = { 0 };
+	BL_AUTO(bl_load) whole = { 0 };
+	make('b', 'b', &new);
+	assert_works(bl_load_plan(&new, valid, NULL, NULL, 128 * MIB, &whole, &err), &err);
+	for (size_t i = 0; i < 3; i++) {
+		/* another hash; another path; a path that there is not */
+		struct bl_load_kept kept = { i == 2 ? 77 : new.number[i == 1],
+					     100 * MIB,
+					     { 1 } };
+		BL_AUTO(bl_load) load = { 0 };
+		if (i > 0)
+			memset(kept.nar_hash, 0, sizeof(kept.nar_hash));
+		kept.number = i == 0 ? new.number[3] : kept.number;
+		assert_works(bl_load_plan(&new, valid, &kept, NULL, 128 * MIB, &load, &err),
+			     &err);
+		assert_int_equal(assert_goes_on(&new, &load, &whole, 0), 13);
 	}
 }
 
@@ -202,6 +289,8 @@ int main(void)
 		cmocka_unit_test(new_builds_are_told_by_old_ones),
 		cmocka_unit_test(hosts_share_what_is_the_same),
 		cmocka_unit_test(what_failed_comes_again_in_full),
+		cmocka_unit_test(what_had_come_of_a_path_is_not_sent),
+		cmocka_unit_test(what_had_come_of_another_nar_does_not_count),
 		cmocka_unit_test(a_nar_has_a_size),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -189,6 +189,50 @@ static void a_tree_of_all_kinds_is_dumped_as_nix_does(void **state)
 		skip();
 }
 
+/* @got is @nar without its first @from bytes. */
+static void assert_rest(const struct bl_buf *nar, size_t from, const struct bl_buf *got)
+{
+	size_t len = from < nar->len ? nar->len - from : 0;
+	if (got->len != len || (len > 0 && memcmp(got->data, nar->data + from, len) != 0))
+		fail_msg("from %zu on: %zu bytes, not the %zu", from, got->len, len);
+}
+
+/* The tree is the one above. */
+static void the_rest_from_any_offset_on_is_that_of_the_whole(void **state)
+{
+	(void)state;
+	BL_AUTO(bl_buf) nar = { 0 };
+	bl_autofree char *path = in_folder("tree");
+	uint64_t seed = 3;
+	dump("tree", &nar);
+	assert_true(nar.len > 3 << 20);
+	for (size_t i = 0; i < 400; i++) {
+		BL_AUTO(bl_buf) rest = { 0 };
+		struct bl_err err = { 0 };
+		/* around what is small, and within what is large; the end and behind it */
+		size_t from = i < 200 ? i * 7 : (size_t)(unit_random(&seed) % nar.len);
+		if (i >= 390)
+			from = nar.len - 5 + (i - 390);
+		assert_works(bl_nar_dump_from(path, from, keep, &rest, &err), &err);
+		assert_rest(&nar, from, &rest);
+	}
+}
+
+static void what_no_nar_holds_is_refused_before_the_offset_too(void **state)
+{
+	(void)state;
+	BL_AUTO(bl_buf) out = { 0 };
+	struct bl_err err = { 0 };
+	make_dir("early-pipe");
+	bl_autofree char *pipe_path = in_folder("early-pipe/pipe");
+	bl_autofree char *path = in_folder("early-pipe");
+	assert_int_equal(mkfifo(pipe_path, 0600), 0);
+	write_file("early-pipe/z", "z", 1, 0644);
+	assert_int_equal(bl_nar_dump_from(path, 600, keep, &out, &err), -1);
+	assert_int_equal(err.code, BL_E_INPUT);
+	assert_int_equal(out.len, 0);
+}
+
 static void a_file_and_a_link_alone_are_dumped_as_nix_does(void **state)
 {
 	(void)state;
@@ -301,6 +345,10 @@ static void a_large_file_takes_no_memory(void **state)
 	/* the words around it and the padding */
 	assert_int_equal(got, size + 8 + 24 + 16 + 16 + 16 + 16 + 8 + 16);
 	assert_true(peak_kib() - before < 8 << 10);
+	/* and its end is there at once */
+	uint64_t end = 0;
+	assert_works(bl_nar_dump_from(path, got - 1000, count, &end, &err), &err);
+	assert_int_equal(end, 1000);
 }
 
 /* ---- the checker */
@@ -462,6 +510,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_tree_of_all_kinds_is_dumped_as_nix_does),
+		cmocka_unit_test(the_rest_from_any_offset_on_is_that_of_the_whole),
+		cmocka_unit_test(what_no_nar_holds_is_refused_before_the_offset_too),
 		cmocka_unit_test(a_file_and_a_link_alone_are_dumped_as_nix_does),
 		cmocka_unit_test(what_no_nar_holds_is_refused),
 		cmocka_unit_test(a_file_that_changes_its_size_is_an_error),
