@@ -202,7 +202,7 @@ static int do_copy(struct serve *s, const struct bl_kv *kv)
 					.program = argv,
 					.env = env.vars,
 					.memory_bytes = bl_receive_memory(meminfo),
-					.keep_dir = BL_AGENT_DIR,
+					.keep_dir = s->root ? BL_AGENT_DIR : NULL,
 					.keep_reserve_bytes = BL_KEPT_RESERVE };
 	int rc = bl_receive(&spec, kv, &s->in);
 	bl_tool_env_free(&env);

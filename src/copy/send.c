@@ -35,11 +35,13 @@ struct closure {
 	struct bl_err err;
 	uv_work_t work;
 	bool ready;
+	bool expected; /* somebody is about to send it */
+	unsigned users;
 };
 
 struct bl_engine {
 	uv_loop_t *loop;
-	struct bl_keeper keeper;
+	struct bl_catalog catalog;
 	struct bl_spool *spool;
 	uint64_t memory_bytes;
 	int level; /* as the spec's */
@@ -91,6 +93,38 @@ struct bl_send {
 	uint64_t mark_bytes;
 };
 
+/* ---- who uses a closure */
+
+static struct closure *hold(struct closure *c)
+{
+	c->users++;
+	c->expected = false;
+	return c;
+}
+
+static void free_closure(struct closure *c)
+{
+	for (size_t i = 0; c->sigs && i < c->local.infos.n; i++)
+		free(c->sigs[i]);
+	free(c->sigs);
+	uv_mutex_destroy(&c->signing);
+	bl_strv_free(&c->tops);
+	bl_local_free(&c->local);
+	free(c);
+}
+
+/* One that nobody uses is quickly made again from the catalog. */
+static void let_go(struct closure *c)
+{
+	if (!c || --c->users > 0 || !c->ready || c->expected)
+		return;
+	struct closure **at = &c->engine->closures;
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	free_closure(c);
+}
+
 /* ---- the end */
 
 static void unlink_send(struct bl_send *s)
@@ -114,6 +148,8 @@ static void free_send(struct bl_send *s)
 {
 	give_back(s);
 	bl_load_free(&s->load);
+	let_go(s->new);
+	let_go(s->old);
 	free(s->valid);
 	free(s->again);
 	free(s);
@@ -159,7 +195,7 @@ static void pump_all(void *ctx)
 static void read_closure(uv_work_t *work)
 {
 	struct closure *c = work->data;
-	if (bl_local_read(&c->engine->keeper, &c->tops, &c->local, &c->err) < 0 &&
+	if (bl_local_read(&c->engine->catalog, &c->tops, &c->local, &c->err) < 0 &&
 	    c->err.code == BL_E_NONE)
 		bl_err_set_(&c->err, BL_E_FAILED, 0, "the closure could not be read");
 }
@@ -185,7 +221,7 @@ static struct closure *closure_of(struct bl_engine *e, const struct bl_strv *top
 {
 	/* what failed may go well the next time */
 	for (struct closure *c = e->closures; c; c = c->next)
-		if (same_list(&c->tops, tops) && c->err.code == BL_E_NONE)
+		if (same_list(&c->tops, tops) && (!c->ready || c->err.code == BL_E_NONE))
 			return c;
 	struct closure *c = bl_xcalloc(1, sizeof(*c));
 	c->engine = e;
@@ -478,7 +514,6 @@ static void plan(uv_work_t *work)
 	int rc = plan_with(s, s->old);
 	/* what cannot be paired is sent as it is */
 	if (rc < 0 && s->old && s->plan_err.code == BL_E_INPUT) {
-		s->old = NULL;
 		s->plan_err = (struct bl_err){ 0 };
 		rc = plan_with(s, NULL);
 	}
@@ -555,7 +590,7 @@ static void pump(struct bl_send *s)
 		if (s->old && s->old->ready &&
 		    (s->old->err.code != BL_E_NONE ||
 		     memcmp(s->old->local.digest, s->old_digest, BL_SHA256_LEN) != 0))
-			s->old = NULL;
+			let_go(BL_STEAL(s->old));
 		if (!s->old || s->old->ready)
 			begin_plan(s);
 		break;
@@ -596,7 +631,7 @@ static void on_have(struct bl_send *s, const struct bl_kv *kv)
 	    bl_unhex(bl_kv_str(kv, "old_digest"), s->old_digest, BL_SHA256_LEN, NULL) == 0) {
 		BL_AUTO(bl_strv) tops = { 0 };
 		bl_strv_add(&tops, old);
-		s->old = closure_of(s->engine, &tops);
+		s->old = hold(closure_of(s->engine, &tops));
 	}
 }
 
@@ -700,7 +735,7 @@ void bl_send_start(struct bl_engine *e, const struct bl_send_spec *spec, struct 
 	bl_pace_begin(&s->pace, e->level);
 	s->next = e->sends;
 	e->sends = s;
-	s->new = closure_of(e, spec->tops);
+	s->new = hold(closure_of(e, spec->tops));
 	s->spec.tops = NULL;
 	*out = s;
 	pump(s);
@@ -737,12 +772,12 @@ int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_
 	const struct bl_spool_spec spool = {
 		.dir = spec->dir, .limit_bytes = SPOOL_BYTES, .news = pump_all, .ctx = e
 	};
-	if (bl_keeper_begin(&e->keeper, err) < 0) {
+	if (bl_catalog_begin(&e->catalog, err) < 0) {
 		free(e);
 		return -1;
 	}
 	if (bl_spool_new(loop, &spool, &e->spool, err) < 0) {
-		bl_keeper_end(&e->keeper);
+		bl_catalog_end(&e->catalog);
 		free(e);
 		return -1;
 	}
@@ -752,7 +787,7 @@ int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_
 
 void bl_engine_expect(struct bl_engine *e, const struct bl_strv *tops)
 {
-	(void)closure_of(e, tops);
+	closure_of(e, tops)->expected = true;
 }
 
 void bl_engine_free(struct bl_engine *e)
@@ -767,14 +802,8 @@ void bl_engine_free(struct bl_engine *e)
 	struct closure *next = NULL;
 	for (struct closure *c = e->closures; c; c = next) {
 		next = c->next;
-		for (size_t i = 0; c->sigs && i < c->local.infos.n; i++)
-			free(c->sigs[i]);
-		free(c->sigs);
-		uv_mutex_destroy(&c->signing);
-		bl_strv_free(&c->tops);
-		bl_local_free(&c->local);
-		free(c);
+		free_closure(c);
 	}
-	bl_keeper_end(&e->keeper);
+	bl_catalog_end(&e->catalog);
 	free(e);
 }

@@ -103,7 +103,7 @@ run abort --fleet-json x
 refused "abort of no host" "abort wants hosts"
 
 # ---- the key to sign with: told of before anything else is done
-for c in push copy; do
+for c in deploy push copy; do
   run $c --sign-key nowhere
   refused "$c: a key that there is not" "nowhere: No such file or directory" "nix-store --generate-binary-cache-key"
   echo "a-1:c2VjcmV0IGJ5dGVz" > key; chmod 644 key

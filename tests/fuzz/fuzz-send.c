@@ -72,23 +72,38 @@ int bl_query_temp_roots(struct bl_daemon *d BL_UNUSED, const struct bl_strv *pat
 	return 0;
 }
 
-int bl_query_closure(struct bl_daemon *d BL_UNUSED, const struct bl_strv *tops,
-		     struct bl_path_infos *out, struct bl_err *err)
+/* Of parts 0 to 4 of either build. */
+static bool is_part(const char *path)
 {
-	const char *top = tops->items[0];
-	if (strcmp(top, new_top) != 0 && strcmp(top, old_top) != 0)
-		return bl_err_set(err, BL_E_FAILED, "%s is not valid", top);
-	for (int i = 0; i < PATHS; i++) {
-		bl_autofree char *path = bl_xstrdup(top);
-		memset(path + 11, top[11] - (PATHS - 1) + i, 32);
-		path[strlen(path) - 1] = (char)('0' + i);
-		struct bl_path_info *info = bl_path_infos_add(out, path);
-		info->deriver = bl_xstrdup("");
-		info->ca = bl_xstrdup("");
-		info->nar_size = nar_size(path);
-		for (int k = 0; i == PATHS - 1 && k < i; k++)
-			bl_strv_add(&info->references, out->items[k].path);
+	static const char name[] = "-part-0";
+	size_t i = (size_t)(path[11] - '0') % PATHS;
+	return path[43] == '-' && (is_of(new_top, path) || is_of(old_top, path)) &&
+	       strncmp(path + 43, name, sizeof(name) - 2) == 0 && path[49] == (char)('0' + i);
+}
+
+static void add_info(struct bl_path_infos *out, const char *path)
+{
+	struct bl_path_info *info = bl_path_infos_add(out, path);
+	info->deriver = bl_xstrdup("");
+	info->ca = bl_xstrdup("");
+	info->nar_size = nar_size(path);
+	bool top = path[49] == '0' + PATHS - 1;
+	for (int k = 0; top && k < PATHS - 1; k++) {
+		bl_autofree char *to = bl_xstrdup(path);
+		memset(to + 11, path[11] - (PATHS - 1) + k, 32);
+		to[49] = (char)('0' + k);
+		bl_strv_add(&info->references, to);
 	}
+}
+
+int bl_query_infos(struct bl_daemon *d BL_UNUSED, const struct bl_strv *paths,
+		   struct bl_path_infos *out, struct bl_err *err)
+{
+	for (size_t i = 0; i < paths->n; i++)
+		if (!is_part(paths->items[i]))
+			return bl_err_set(err, BL_E_FAILED, "%s is not valid", paths->items[i]);
+	for (size_t i = 0; i < paths->n; i++)
+		add_info(out, paths->items[i]);
 	return 0;
 }
 
@@ -287,15 +302,15 @@ static void take_record(struct copy *c, unsigned kind, const uint8_t *data, size
 
 static void digest_of_old(struct copy *c)
 {
-	BL_AUTO(bl_strv) tops = { 0 };
-	BL_AUTO(bl_path_infos) infos = { 0 };
-	BL_AUTO(bl_local) local = { 0 };
-	bl_strv_add(&tops, old_top);
-	int rc = bl_query_closure(NULL, &tops, &infos, NULL);
-	assert(rc == 0);
-	rc = bl_local_make(&infos, &local, NULL);
-	assert(rc == 0);
-	memcpy(c->old_digest, local.digest, sizeof(c->old_digest));
+	BL_AUTO(bl_strv) paths = { 0 };
+	for (int i = 0; i < PATHS; i++) {
+		bl_autofree char *path = bl_xstrdup(old_top);
+		memset(path + 11, '5' + i, 32);
+		path[49] = (char)('0' + i);
+		bl_strv_add(&paths, path);
+	}
+	bl_copy_sort(&paths);
+	bl_copy_digest(&paths, c->old_digest);
 }
 
 static void begin(struct copy *c)

@@ -109,6 +109,10 @@ check "nor does root" belay copy "$path" --to root@web3
 path=$(big several 3000000)
 check "signed for several hosts" belay copy "$path" --to alice@web3,root@web1,root@web2 --sign-key "$TEST/trusted.secret"
 for h in web1 web2 web3; do check "signed: $h has the signature" on $h sh -c "nix path-info --sigs $path | grep -q trusted-1:"; done
+next=$(system web1 11 --argstr version signed)
+fleet web1="$next"
+check "a deployment signs too" belay deploy --fleet-json "$FLEET" --sign-key "$TEST/trusted.secret"
+check "its system has the signature" on web1 sh -c "nix path-info --sigs $next | grep -q trusted-1:"
 
 # ---- what cannot be
 belay copy /nix/store/zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz-nothing --to root@web1

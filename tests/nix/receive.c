@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -245,12 +246,10 @@ static uint32_t place(const struct bl_strv *paths, const char *path)
 }
 
 /* COPY and PATHS, in blocks of ten. */
-static void put_paths(struct sender *s, const struct thing *things, size_t n)
+/* The list of what put_closure() told last. */
+static void put_paths(struct sender *s)
 {
-	forget_closure(s);
-	for (size_t i = 0; i < n; i++)
-		bl_strv_add(&s->paths, things[i].info.path);
-	bl_copy_sort(&s->paths);
+	size_t n = s->paths.n;
 	for (size_t i = 0; i < n; i += 10) {
 		BL_AUTO(bl_buf) block = { 0 };
 		for (size_t k = i; k < n && k < i + 10; k++)
@@ -262,9 +261,13 @@ static void put_paths(struct sender *s, const struct thing *things, size_t n)
 static void put_closure(struct sender *s, const struct thing *things, size_t n)
 {
 	BL_AUTO(bl_kv) kv = { 0 };
+	forget_closure(s);
+	for (size_t i = 0; i < n; i++)
+		bl_strv_add(&s->paths, things[i].info.path);
+	bl_copy_sort(&s->paths);
 	bl_kv_set_u64(&kv, "paths", n);
 	bl_msg_put(&s->out, BL_MSG_COPY, &kv);
-	put_paths(s, things, n);
+	put_paths(s);
 }
 
 static void expect_have(struct sender *s)
@@ -443,11 +446,11 @@ static void new_paths_arrive_raw_as_zstd_and_together(void **state)
 	bl_msg_put(&s.out, BL_MSG_COPY, &kv);
 	flush(&s);
 	expect_ok(&s);
-	put_paths(&s, things, 30);
+	put_paths(&s);
 	/* one that is not there says nothing about the others */
 	bl_kv_set(&kv, "top", BL_STORE_DIR "/00000000000000000000000000000000-gone");
 	bl_msg_put(&s.out, BL_MSG_COPY, &kv);
-	put_paths(&s, things, 30);
+	put_paths(&s);
 	flush(&s);
 	expect_have(&s);
 	expect_ok(&s);
@@ -1713,6 +1716,13 @@ static bool listens(const char *at)
 	return connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0;
 }
 
+/* Also when a test fails in the middle. */
+static bool end_with_us(void *ctx)
+{
+	(void)ctx;
+	return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0;
+}
+
 /* Where nix-daemon listens, which trusts no user, and the key alone. */
 static char *start_distrusting(const char *public, pid_t *out_pid)
 {
@@ -1722,8 +1732,8 @@ static char *start_distrusting(const char *public, pid_t *out_pid)
 	char *at = bl_xprintf("%s/socket", folder);
 	struct bl_err err = { 0 };
 	assert_int_equal(write_conf(more), 0);
-	assert_works(bl_child_spawn(argv, (const char *const *)env.items, -1, -1, -1, NULL,
-				    NULL, out_pid, &err),
+	assert_works(bl_child_spawn(argv, (const char *const *)env.items, -1, -1, -1,
+				    end_with_us, NULL, out_pid, &err),
 		     &err);
 	for (int i = 0; i < 1000 && !listens(at); i++)
 		bl_sleep_ms(10);

@@ -204,8 +204,9 @@ static const struct {
 	    { BL_CE_CUT, BL_CA_REJOIN },
 	    { BL_CE_TIMER, BL_CA_CONNECT },
 	    { BL_CE_HELLO, BL_CA_COPY },
-	    { BL_CE_COPIED, BL_CA_PREFLIGHT } },
-	  8 },
+	    { BL_CE_COPIED, BL_CA_PREFLIGHT },
+	    { BL_CE_FAILED, BL_CA_END } },
+	  9 },
 	{ "unchanged", { { BL_CE_BEGIN, BL_CA_CONNECT }, { BL_CE_UNCHANGED, BL_CA_END } }, 2 },
 	{ "unchanged at first contact",
 	  { { BL_CE_BEGIN, BL_CA_CONNECT },
@@ -393,8 +394,9 @@ static void every_phase_has_a_word_for_people(void **state)
 {
 	(void)state;
 	static const char *const want[BL_PH_NPHASES] = {
-		"idle",   "connect", "copy",    "connect", "copy",   "preflight", "ready",
-		"switch", "switch",  "confirm", "confirm", "verify", "verify",    "done",
+		"idle",    "connect",   "agent",  "connect", "copy",
+		"connect", "preflight", "ready",  "switch",  "switch",
+		"confirm", "confirm",   "verify", "verify",  "done",
 	};
 	for (size_t p = 0; p < BL_PH_NPHASES; p++)
 		assert_string_equal(bl_phase_name((enum bl_phase)p), want[p]);
