@@ -54,8 +54,11 @@ struct receive {
 
 static int next_frame(struct receive *r, struct bl_frame *out, struct bl_err *err)
 {
+	/* a connection that nobody ended, and a path that nobody else can add meanwhile */
+	bool limited = r->unpack.open && r->spec->silent_ms > 0;
 	r->remedy = no_match;
-	return bl_frame_read(STDIN_FILENO, r->in, &r->used, out, err);
+	return bl_frame_read(STDIN_FILENO, r->in, &r->used, limited ? r->spec->silent_ms : -1,
+			     out, err);
 }
 
 static int has_gone(struct bl_err *err)
@@ -472,7 +475,7 @@ static int skip_rest(struct receive *r)
 	struct bl_err err = { 0 };
 	for (;;) {
 		struct bl_frame f;
-		if (bl_frame_read(STDIN_FILENO, r->in, &r->used, &f, &err) < 0)
+		if (bl_frame_read(STDIN_FILENO, r->in, &r->used, -1, &f, &err) < 0)
 			return -1;
 		bool ours = f.type >= BL_COPY_PATHS && f.type <= BL_COPY_FAILED;
 		if (ours || f.type == BL_MSG_COPY_END)

@@ -15,6 +15,8 @@ struct bl_receive_spec {
 				  lists of the closure's paths, and a block */
 	const char *keep_dir;  /* where what came of a large path is kept; NULL: nowhere */
 	uint64_t keep_reserve_bytes; /* that stay free there */
+	int silent_ms; /* a deployer has gone that says nothing for as long within a path,
+			  which nobody else can add meanwhile; 0: no limit */
 };
 
 /*

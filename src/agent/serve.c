@@ -186,7 +186,8 @@ static int do_abort(uint64_t epoch, const struct bl_kv *kv)
 	return bl_talk_reply(BL_MSG_OK, NULL);
 }
 
-#define CURRENT "/run/current-system"
+#define CURRENT   "/run/current-system"
+#define SILENT_MS 30000 /* several times what a deployer is silent: BL_COPY_ALIVE_MS */
 
 static int do_copy(struct serve *s, const struct bl_kv *kv)
 {
@@ -202,6 +203,7 @@ static int do_copy(struct serve *s, const struct bl_kv *kv)
 					.program = argv,
 					.env = env.vars,
 					.memory_bytes = bl_receive_memory(meminfo),
+					.silent_ms = SILENT_MS,
 					.keep_dir = s->root ? BL_AGENT_DIR : NULL,
 					.keep_reserve_bytes = BL_KEPT_RESERVE };
 	int rc = bl_receive(&spec, kv, &s->in);

@@ -43,7 +43,13 @@ static int read_more(int fd, struct bl_buf *in, struct bl_err *err)
 	return 0;
 }
 
-int bl_frame_read(int fd, struct bl_buf *in, size_t *used, struct bl_frame *out,
+static bool stays_silent(int fd, int silent_ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	return silent_ms >= 0 && poll(&p, 1, silent_ms) == 0;
+}
+
+int bl_frame_read(int fd, struct bl_buf *in, size_t *used, int silent_ms, struct bl_frame *out,
 		  struct bl_err *err)
 {
 	for (;;) {
@@ -55,6 +61,9 @@ int bl_frame_read(int fd, struct bl_buf *in, size_t *used, struct bl_frame *out,
 		/* less than a frame is moved, once for each that did not come as a whole */
 		bl_buf_drop(in, *used);
 		*used = 0;
+		if (stays_silent(fd, silent_ms))
+			return bl_err_set(err, BL_E_UNREACHABLE,
+					  "nothing comes from the other end any more");
 		if (read_more(fd, in, err) < 0)
 			return -1;
 	}

@@ -15,9 +15,10 @@ int bl_talk_frame(uint16_t type, const void *payload, size_t len);
  * The next frame from @fd, of whatever type. Its payload lies in @in until the next call; @used
  * says how much of @in belongs to frames that were given out, and begins with 0. The caller
  * drops as much of @in when it reads no more frames. BL_E_UNREACHABLE at the end of the stream,
- * BL_E_INPUT where no frames of ours come.
+ * or when nothing comes for @silent_ms (-1: that does not matter); BL_E_INPUT where no frames
+ * of ours come.
  */
-int bl_frame_read(int fd, struct bl_buf *in, size_t *used, struct bl_frame *out,
+int bl_frame_read(int fd, struct bl_buf *in, size_t *used, int silent_ms, struct bl_frame *out,
 		  struct bl_err *err) BL_MUST_CHECK;
 /*
  * The next message from @fd; @in keeps what was read beyond it. BL_E_TIMEOUT after @timeout_ms

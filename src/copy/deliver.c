@@ -39,7 +39,7 @@ struct deliverer {
 	struct bl_engine *engine;
 	struct host *hosts;
 	size_t next, running;
-	bool interrupted;
+	bool interrupted, beginning;
 	char dir[32];
 };
 
@@ -204,10 +204,15 @@ static void connect_host(struct host *h)
 static void begin_more(struct deliverer *d)
 {
 	unsigned most = d->spec->parallel ? d->spec->parallel : PARALLEL;
+	/* what ends at once comes by here again */
+	if (d->beginning)
+		return;
+	d->beginning = true;
 	while (!d->interrupted && d->running < most && d->next < d->spec->n) {
 		d->running++;
 		connect_host(&d->hosts[d->next++]);
 	}
+	d->beginning = false;
 	if (d->running == 0)
 		uv_stop(&d->loop);
 }

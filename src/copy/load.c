@@ -92,7 +92,7 @@ struct planner {
 	/* a solid frame that is being filled */
 	uint32_t *group;
 	size_t n_group;
-	uint64_t group_size;
+	uint64_t group_size, group_base; /* bytes of the NARs, and of their bases */
 };
 
 static const struct bl_path_info *info_at(const struct planner *p, uint32_t at)
@@ -267,21 +267,32 @@ static void end_group(struct planner *p)
 		l->order[l->n++] = p->group[i];
 	struct bl_load_piece *piece = add_piece(p, first, (uint32_t)p->n_group);
 	piece->head.size_bytes = p->group_size;
-	for (uint32_t i = 0; i < piece->count; i++) {
-		uint32_t base = base_of(p, first + i);
-		if (base != BL_NO_BASE)
-			piece->head.base_bytes += p->old->infos.items[base].nar_size;
-	}
-	/* old ones may be larger than what they became */
-	if (piece->head.base_bytes > 0 && piece->head.base_bytes + p->group_size <= p->bound) {
+	if (p->group_base > 0) {
 		piece->head.kind = BL_DELTA_PATCH;
+		piece->head.base_bytes = p->group_base;
 		set_olds(p, piece);
-	} else {
-		piece->head.base_bytes = 0;
 	}
 	make_key(p, piece);
 	p->n_group = 0;
-	p->group_size = 0;
+	p->group_size = p->group_base = 0;
+}
+
+/* Puts aside a small one; false: it is told by something large, and goes by itself. */
+static bool join_group(struct planner *p, uint32_t place)
+{
+	uint64_t size = p->new->infos.items[place].nar_size;
+	uint32_t base = p->pairing ? p->pairing->bases[place] : BL_NO_BASE;
+	uint64_t base_size = base == BL_NO_BASE ? 0 : p->old->infos.items[base].nar_size;
+	if (size >= BL_DELTA_SOLID_NAR || base_size > BL_DELTA_SOLID_SIZE ||
+	    size + base_size > p->bound)
+		return false;
+	if (p->group_size + size > BL_DELTA_SOLID_SIZE ||
+	    p->group_size + size + p->group_base + base_size > p->bound)
+		end_group(p);
+	p->group[p->n_group++] = place;
+	p->group_size += size;
+	p->group_base += base_size;
+	return true;
 }
 
 static bool refers_to_group(const struct planner *p, uint32_t place)
@@ -302,17 +313,11 @@ static void plan_all(struct planner *p, const bool *wanted)
 	const struct bl_local *new = p->new;
 	p->group = bl_xcalloc(new->infos.n + 1, sizeof(*p->group));
 	for (uint32_t i = 0; i < new->infos.n; i++) {
-		uint64_t size = new->infos.items[i].nar_size;
 		if (!wanted[i])
 			continue;
-		p->load->nar_bytes += size;
-		if (size < BL_DELTA_SOLID_NAR) {
-			if (p->group_size + size > BL_DELTA_SOLID_SIZE)
-				end_group(p);
-			p->group[p->n_group++] = i;
-			p->group_size += size;
+		p->load->nar_bytes += new->infos.items[i].nar_size;
+		if (join_group(p, i))
 			continue;
-		}
 		if (refers_to_group(p, i))
 			end_group(p);
 		p->load->order[p->load->n++] = i;

@@ -11,16 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUEUE_BYTES (1UL << 20)   /* that wait in a session's pipe */
-#define DATA_BYTES  (128UL << 10) /* of a frame */
-#define SPOOL_BYTES (2ULL << 30)
-#define PIECE_BYTES (128ULL << 20) /* of a piece and its base, unless told otherwise */
-#define AHEAD       4              /* pieces that are asked for before their turn */
-#define PROGRESS_MS 200
-#define RATE_NS     (2 * BL_NS_PER_S) /* the rate that is told is that of so long */
-#define NAMED_MAX   20                /* so many paths are told by name */
-#define BOUND_MIN   (4ULL << 20)      /* a host that has less is told nothing by older paths */
-#define PAIRS_MAX   16384             /* in a frame */
+#define QUEUE_BYTES  (1UL << 20)   /* that wait in a session's pipe */
+#define DATA_BYTES   (128UL << 10) /* of a frame */
+#define SPOOL_BYTES  (2ULL << 30)
+#define PIECE_BYTES  (128ULL << 20) /* of a piece and its base, unless told otherwise */
+#define AHEAD        4              /* pieces that are asked for before their turn */
+#define UNREAD_BYTES (4UL << 20)    /* that ssh and the kernels hold at the most, about */
+#define GUESS_BYTES  (16UL << 20)   /* that are sent at a level which is a guess */
+#define PROGRESS_MS  200
+#define RATE_NS      (2 * BL_NS_PER_S) /* the rate that is told is that of so long */
+#define NAMED_MAX    20                /* so many paths are told by name */
+#define BOUND_MIN    (4ULL << 20)      /* a host that has less is told nothing by older paths */
+#define PAIRS_MAX    16384             /* in a frame */
 
 /* A closure of this machine, read in a thread once for all who need it. */
 struct closure {
@@ -50,6 +52,7 @@ struct bl_engine {
 	struct bl_send *sends;
 	struct bl_send *walk; /* the next one of a walk through them */
 	unsigned working;     /* threads */
+	uv_timer_t *alive;
 };
 
 enum stage {
@@ -85,12 +88,14 @@ struct bl_send {
 	size_t piece, asked;
 	struct bl_spooled *ahead[AHEAD];
 	bool head_sent;
-	uint64_t at;         /* in its content */
-	struct bl_pace pace; /* of this connection: another one is faster or slower */
+	uint64_t at;            /* in its content */
+	struct bl_pace pace;    /* of this connection: another one is faster or slower */
+	uint64_t measured_from; /* bytes of the wire that have left */
 	int64_t told_ns;
 	/* of the rate that is told */
 	int64_t began_ns, mark_ns;
 	uint64_t mark_bytes;
+	uint64_t alive_bytes; /* the wire's, when that was looked at last */
 };
 
 /* ---- who uses a closure */
@@ -356,6 +361,9 @@ static void ask_for(struct bl_send *s, size_t at)
 		if (piece->olds && piece->olds[i] != BL_COPY_NO_OLD)
 			olds[i] = old_path(s, piece->olds[i]);
 	}
+	/* as a guess too, where the line is slow enough for a copy to be cut off on it */
+	bool hard = piece->head.kind == BL_DELTA_PATCH ||
+		    (s->load.kept_bytes > 0 && !bl_pace_known(&s->pace));
 	const struct bl_make make = {
 		.news = news,
 		.olds = piece->olds ? olds : NULL,
@@ -363,9 +371,21 @@ static void ask_for(struct bl_send *s, size_t at)
 		.pairs = piece->pairs,
 		.n_pairs = piece->n_pairs,
 		.part = piece->part,
-		.level = bl_pace_level(&s->pace, piece->head.kind == BL_DELTA_PATCH),
+		.level = bl_pace_level(&s->pace, hard),
 	};
 	s->ahead[at % AHEAD] = bl_spool_get(s->engine->spool, piece, &make);
+}
+
+/* Lets the host know that we are there, while what comes next is being made. */
+static void on_alive(uv_timer_t *timer)
+{
+	const struct bl_engine *e = timer->data;
+	for (struct bl_send *s = e->sends; s; s = s->next) {
+		if (s->stage == SENDING && (s->piece > 0 || s->head_sent) &&
+		    s->alive_bytes == s->stats.wire_bytes)
+			send_frame(s, BL_COPY_DATA, "", 0);
+		s->alive_bytes = s->stats.wire_bytes;
+	}
 }
 
 static void send_head(struct bl_send *s, const struct bl_delta_head *head)
@@ -447,11 +467,24 @@ static void tell(struct bl_send *s)
 	s->spec.progress(s->spec.ctx, st);
 }
 
+/* Whether it is at what had come in part: the host gives that to its Nix first. */
+static bool is_kept(const struct bl_send *s)
+{
+	if (s->piece == s->load.n_pieces || s->load.kept_bytes == 0)
+		return false;
+	const struct bl_load_piece *piece = &s->load.pieces[s->piece];
+	return piece->part == s->load.kept_bytes &&
+	       s->new->local.number[s->load.order[piece->first]] == s->kept.number;
+}
+
 static void measure(struct bl_send *s)
 {
 	bool waiting = false;
 	uint64_t gone = bytes_gone(s, &waiting);
-	bl_pace_tick(&s->pace, gone, waiting);
+	/* that waiting says nothing of the line */
+	if (is_kept(s))
+		s->measured_from = s->stats.wire_bytes + UNREAD_BYTES;
+	bl_pace_tick(&s->pace, gone, waiting && gone >= s->measured_from);
 }
 
 /* What people know from `nix copy`, as far as it can be read. */
@@ -466,6 +499,18 @@ static void tell_paths(struct bl_send *s)
 	}
 }
 
+/*
+ * How many pieces may be asked for, the one that is sent among them. Each that is asked for now
+ * is made as hard as seems right by now: one at a time, until it is known how fast the line is.
+ */
+static size_t ahead(const struct bl_send *s)
+{
+	bool patch = s->load.pieces[s->piece].head.kind == BL_DELTA_PATCH;
+	bool known = bl_pace_known(&s->pace) ||
+		     s->stats.wire_bytes >= s->measured_from + GUESS_BYTES;
+	return known || patch ? AHEAD : 1;
+}
+
 static void send_pieces(struct bl_send *s)
 {
 	struct bl_err err = { 0 };
@@ -474,7 +519,8 @@ static void send_pieces(struct bl_send *s)
 	measure(s);
 	while (rc > 0 && s->piece < s->load.n_pieces &&
 	       bl_session_queued(s->spec.session) < QUEUE_BYTES) {
-		for (; s->asked < s->load.n_pieces && s->asked < s->piece + AHEAD; s->asked++)
+		for (; s->asked < s->load.n_pieces && s->asked < s->piece + ahead(s);
+		     s->asked++)
 			ask_for(s, s->asked);
 		rc = send_some(s, &err);
 	}
@@ -788,8 +834,18 @@ int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_
 		free(e);
 		return -1;
 	}
+	e->alive = bl_xcalloc(1, sizeof(*e->alive));
+	uv_timer_init(loop, e->alive);
+	e->alive->data = e;
+	uv_timer_start(e->alive, on_alive, BL_COPY_ALIVE_MS, BL_COPY_ALIVE_MS);
+	uv_unref((uv_handle_t *)e->alive);
 	*out = e;
 	return 0;
+}
+
+static void free_timer(uv_handle_t *timer)
+{
+	free(timer);
 }
 
 void bl_engine_expect(struct bl_engine *e, const struct bl_strv *tops)
@@ -805,6 +861,8 @@ void bl_engine_free(struct bl_engine *e)
 		uv_cancel((uv_req_t *)&c->work);
 	while (e->working > 0)
 		uv_run(e->loop, UV_RUN_ONCE);
+	uv_timer_stop(e->alive);
+	uv_close((uv_handle_t *)e->alive, free_timer);
 	bl_spool_free(e->spool);
 	struct closure *next = NULL;
 	for (struct closure *c = e->closures; c; c = next) {

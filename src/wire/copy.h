@@ -79,6 +79,9 @@ struct bl_copy_piece {
 	uint32_t *olds; /* for each NAR the number of its base, or BL_COPY_NO_OLD */
 };
 #define BL_COPY_NO_OLD UINT32_MAX
+/* DATA of no bytes comes from the first PIECE on where nothing else does within twice as long.
+ */
+#define BL_COPY_ALIVE_MS 5000
 
 /* The old path's hash becomes the new one's. */
 struct bl_copy_pair {

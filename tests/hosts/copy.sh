@@ -1,6 +1,6 @@
 #!/bin/bash
 # The copy engine between real stores: what a host lacks comes, told by what it has where it can be; twice is
-# nothing; several hosts at once; a connection that is cut; a push, and the deployment behind it; and a host
+# nothing; several hosts at once; a connection that is cut; a host with a cache; a push, and the deployment behind it; and a host
 # that takes from its users only what is signed.
 . "$(dirname "$0")/lib.sh"
 
@@ -68,6 +68,20 @@ is "push: nothing was activated" "$(on web1 readlink /run/current-system) $(stat
 check "and it is deployed" belay deploy --fleet-json "$FLEET"
 check_not "with nothing left to copy" grep -q "copying path" "$OUT"
 oracle web1 COMMITTED "$next"
+
+# ---- a host that has a cache fetches from there what it finds, and is sent the rest
+cached=$(big cached 5000000) fresh=$(big fresh 4000000)
+check "what is to be in its cache" belay copy "$cached" --to root@web2
+on web2 sh -c "nix copy --to file:///var/cache/binary $cached && nix-store --delete $cached
+  mkdir -p /root/.config/nix; echo 'substituters = file:///var/cache/binary' > /root/.config/nix/nix.conf
+  systemctl stop nix-daemon.service" > "$TEST/cache.log" 2>&1 || diag < "$TEST/cache.log"
+check_not "it has gone from the store" on web2 nix-store --check-validity "$cached"
+check "a path that its cache has, and one that it has not" belay copy "$cached" "$fresh" --to root@web2
+like "one of them is sent" "$OUT" '^\[web2\] Copied 1 of 2 paths: '
+check "both are there" valid web2 "$cached $fresh"
+on web2 sh -c "nix-store --delete $cached; rm /root/.config/nix/nix.conf; systemctl stop nix-daemon.service" > /dev/null 2>&1
+check "without a cache" belay copy "$cached" "$fresh" --to root@web2
+like "it is sent" "$OUT" '^\[web2\] Copied 1 of 2 paths: '
 
 # ---- a host whose Nix takes from a user who is nobody special only what is signed
 for k in trusted unknown; do

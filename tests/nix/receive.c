@@ -49,6 +49,7 @@ struct host {
 	uint64_t memory;
 	const char *keep; /* NULL: nothing is kept */
 	uint64_t reserve;
+	int silent_ms;
 };
 
 /* What serve.c does. */
@@ -62,7 +63,8 @@ static void serve(const struct host *h)
 					.env = (const char *const *)env.items,
 					.memory_bytes = h->memory ? h->memory : 64 << 20,
 					.keep_dir = h->keep,
-					.keep_reserve_bytes = h->reserve };
+					.keep_reserve_bytes = h->reserve,
+					.silent_ms = h->silent_ms };
 	struct bl_buf in = { 0 };
 	int rc = 0;
 	while (rc == 0) {
@@ -1209,6 +1211,39 @@ static void where_nothing_can_be_written_all_goes_well(void **state)
 	finish(&s, &k, 0);
 }
 
+static void who_is_silent_within_a_path_has_gone(void **state)
+{
+	(void)state;
+	need_nix();
+	struct kept k __attribute__((cleanup(kept_autop))) = { 0 };
+	struct sender s __attribute__((cleanup(sender_autop)));
+	struct bl_frame f = { 0 };
+	make_kept(&k, "silent");
+	k.host.silent_ms = 1000;
+	start(&s, &k.host);
+	/* before it, that does not matter */
+	begin_copy(&s, k.things, 4);
+	put_whole(&s, k.things, 0, BL_DELTA_RAW);
+	flush(&s);
+	bl_sleep_ms(1300);
+	put_rest(&s, k.things, 1, 0, 10 * FRAME);
+	flush(&s);
+	/* who says something, be it nothing, has not */
+	for (size_t i = 0; i < 6; i++) {
+		bl_sleep_ms(300);
+		bl_frame_put(&s.out, BL_COPY_DATA, "", 0);
+		flush(&s);
+	}
+	assert_int_equal(waitpid(s.pid, NULL, WNOHANG), 0);
+	assert_false(next(&s, &f));
+	/* and it is not in the way of the next one */
+	struct sender t __attribute__((cleanup(sender_autop)));
+	start(&t, &k.host);
+	begin_copy(&t, k.things, 4);
+	expect_kept(&t, &k.things[1], 10 * FRAME);
+	finish(&t, &k, 10 * FRAME);
+}
+
 /* A closure in which another large one comes before it. */
 static void what_is_kept_waits_for_its_turn(void **state)
 {
@@ -1937,6 +1972,7 @@ int main(void)
 		cmocka_unit_test(what_is_kept_goes_when_it_is_not_asked_for),
 		cmocka_unit_test(without_room_nothing_is_kept_and_all_goes_well),
 		cmocka_unit_test(where_nothing_can_be_written_all_goes_well),
+		cmocka_unit_test(who_is_silent_within_a_path_has_gone),
 		cmocka_unit_test(what_is_kept_waits_for_its_turn),
 		cmocka_unit_test(the_rest_is_told_by_an_old_path),
 		cmocka_unit_test(memory_is_half_of_what_is_available),

@@ -94,7 +94,7 @@ static struct bl_kv read_copy(void)
 static void next_frame(struct bl_frame *f)
 {
 	struct bl_err err = { 0 };
-	if (bl_frame_read(STDIN_FILENO, &in, &in_used, f, &err) < 0)
+	if (bl_frame_read(STDIN_FILENO, &in, &in_used, -1, f, &err) < 0)
 		_exit(0);
 }
 

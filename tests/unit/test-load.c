@@ -124,6 +124,38 @@ static void new_builds_are_told_by_old_ones(void **state)
 	assert_int_equal(program, 400 * MIB);
 }
 
+/* What was large before does not take the bases from others that go with it. */
+static void a_small_one_of_a_large_one_goes_by_itself(void **state)
+{
+	(void)state;
+	BL_AUTO(bl_path_infos) list = { 0 };
+	BL_AUTO(bl_local) new = { 0 };
+	BL_AUTO(bl_local) old = { 0 };
+	struct bl_err err = { 0 };
+	const bool valid[5] = { 0 };
+	make('b', 'b', &new);
+	add(&list, 'a', 10, "lib", MIB, "");
+	add(&list, 'a', 11, "conf-a", 30 * MIB, "");
+	add(&list, 'a', 12, "conf-b", 2000, "1");
+	add(&list, 'a', 13, "program", 400 * MIB, "01");
+	add(&list, 'a', 14, "system", 3000, "23");
+	assert_works(bl_local_make(&list, &old, &err), &err);
+	/* the second bound is too small for the two of them together: it is cut */
+	for (uint64_t bound = 128 * MIB; bound >= 8 * MIB; bound /= 16) {
+		BL_AUTO(bl_load) load = { 0 };
+		size_t alone = 0;
+		assert_works(bl_load_plan(&new, valid, NULL, &old, bound, &load, &err), &err);
+		assert_in_order(&new, &load);
+		for (size_t i = 0; i < load.n_pieces; i++) {
+			const struct bl_load_piece *p = &load.pieces[i];
+			assert_int_equal(p->head.kind, BL_DELTA_PATCH);
+			assert_true(p->head.size_bytes + p->head.base_bytes <= bound);
+			alone += p->count == 1 && load.order[p->first] == 1;
+		}
+		assert_true(alone > 0);
+	}
+}
+
 /* Of two hosts with systems of their own all but these is the same. */
 static void hosts_share_what_is_the_same(void **state)
 {
@@ -287,6 +319,7 @@ int main(void)
 		cmocka_unit_test(all_of_it_without_bases),
 		cmocka_unit_test(what_is_valid_is_not_sent),
 		cmocka_unit_test(new_builds_are_told_by_old_ones),
+		cmocka_unit_test(a_small_one_of_a_large_one_goes_by_itself),
 		cmocka_unit_test(hosts_share_what_is_the_same),
 		cmocka_unit_test(what_failed_comes_again_in_full),
 		cmocka_unit_test(what_had_come_of_a_path_is_not_sent),
