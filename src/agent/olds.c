@@ -58,14 +58,14 @@ int bl_olds_read(struct bl_daemon *d, const char *system, struct bl_olds *out,
 	BL_AUTO(bl_strv) tops = { 0 };
 	BL_AUTO(bl_olds) olds = { 0 };
 	bl_strv_add(&tops, system);
-	if (bl_query_closure(d, &tops, &list, err) < 0)
+	/* the collector spares what a root refers to */
+	if (bl_query_temp_roots(d, &tops, err) < 0 ||
+	    bl_query_closure(d, &tops, &list, err) < 0)
 		return -1;
 	if (list.n > BL_COPY_PATHS_MAX)
 		return bl_err_set(err, BL_E_INPUT, "%s has %zu paths in its closure", system,
 				  list.n);
 	sort(&list, &olds);
-	if (bl_query_temp_roots(d, &olds.paths, err) < 0)
-		return -1;
 	*out = olds;
 	olds = (struct bl_olds){ 0 };
 	return 0;

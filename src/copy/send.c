@@ -343,6 +343,13 @@ static int send_infos(struct bl_send *s, struct bl_err *err)
 
 /* ---- pieces */
 
+/* The catalog's, which stays: a thread may read it when this is over, and its closure gone. */
+static const char *old_path(const struct bl_send *s, uint32_t number)
+{
+	const struct bl_local *old = &s->old->local;
+	return old->infos.items[old->place[number]].path;
+}
+
 static void ask_for(struct bl_send *s, size_t at)
 {
 	const struct bl_load_piece *piece = &s->load.pieces[at];
@@ -352,7 +359,7 @@ static void ask_for(struct bl_send *s, size_t at)
 	for (uint32_t i = 0; i < piece->count; i++) {
 		news[i] = new->infos.items[s->load.order[piece->first + i]].path;
 		if (piece->olds && piece->olds[i] != BL_COPY_NO_OLD)
-			olds[i] = s->old->local.sorted.items[piece->olds[i]];
+			olds[i] = old_path(s, piece->olds[i]);
 	}
 	/* as a guess too, where the line is slow enough for a copy to be cut off on it */
 	bool hard = piece->head.kind == BL_DELTA_PATCH ||

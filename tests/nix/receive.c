@@ -1891,6 +1891,67 @@ static void a_system_that_is_not_valid_is_no_base(void **state)
 	free_things(things, 3);
 }
 
+/* ---- archives that are no trees */
+
+/* A folder with one file of that name; its hash is right. */
+static struct thing holding(const char *name, const void *file, size_t len)
+{
+	static const char *const before[] = { "nix-archive-1", "(", "type", "directory",
+					      "entry",         "(", "name" };
+	static const char *const behind[] = { "node", "(", "type", "regular", "contents",
+					      "",     ")", ")",    ")" };
+	struct thing t = text_thing(name);
+	struct bl_sha256 s;
+	bl_buf_clear(&t.nar);
+	for (size_t i = 0; i < BL_COUNT(before); i++)
+		put_text(&t.nar, before[i], strlen(before[i]));
+	put_text(&t.nar, file, len);
+	for (size_t i = 0; i < BL_COUNT(behind); i++)
+		put_text(&t.nar, behind[i], strlen(behind[i]));
+	bl_sha256_init(&s);
+	bl_sha256_update(&s, t.nar.data, t.nar.len);
+	bl_sha256_final(&s, t.info.nar_hash);
+	t.info.nar_size = t.nar.len;
+	return t;
+}
+
+static void names_that_lead_elsewhere_are_registered_nowhere(void **state)
+{
+	(void)state;
+	need_nix();
+	static const struct {
+		const char *name;
+		size_t len;
+	} files[] = { { "", 0 },    { ".", 1 },           { "..", 2 },
+		      { "a/b", 3 }, { "../escaped", 10 }, { "/escaped", 8 },
+		      { "a\0b", 3 } };
+	for (size_t i = 0; i < BL_COUNT(files); i++) {
+		struct sender s __attribute__((cleanup(sender_autop)));
+		struct thing things[1];
+		struct bl_frame f = { 0 };
+		bl_autofree char *name = bl_xprintf("forbidden-%zu", i);
+		things[0] = holding(name, files[i].name, files[i].len);
+		start(&s, &plain);
+		begin_copy(&s, things, 1);
+		for (int round = 0; round < 2; round++) {
+			put_whole(&s, things, 0, BL_DELTA_ZSTD);
+			put_end(&s);
+			flush(&s);
+			if (round > 0)
+				continue;
+			expect(&s, BL_MSG_LINE, NULL);
+			assert_true(next(&s, &f));
+			assert_int_equal(f.type, BL_COPY_FAILED);
+		}
+		expect_refused(&s, name, "look at Nix's words");
+		assert_false(is_valid(things[0].info.path));
+		bl_autofree char *escaped = bl_xprintf("%s/root/nix/store/escaped", folder);
+		assert_int_not_equal(access(escaped, F_OK), 0);
+		assert_int_not_equal(access("/escaped", F_OK), 0);
+		free_things(things, 1);
+	}
+}
+
 int main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
@@ -1925,6 +1986,7 @@ int main(void)
 		cmocka_unit_test(who_is_not_trusted_is_told_to_sign),
 		cmocka_unit_test(without_trust_a_signature_is_what_counts),
 		cmocka_unit_test(a_system_that_is_not_valid_is_no_base),
+		cmocka_unit_test(names_that_lead_elsewhere_are_registered_nowhere),
 	};
 	return cmocka_run_group_tests_name("nix-receive", tests, make_store, remove_store);
 }

@@ -186,6 +186,8 @@ static void play_real(void)
 	(void)!bl_write_all(fd, pid, strlen(pid), NULL);
 	(void)bl_receive(&spec, &kv, &in);
 	bl_kv_free(&kv);
+	/* whoever looks what it needed looks now */
+	stay();
 }
 
 /* Its disk is small. */
@@ -310,6 +312,20 @@ static void play_lines(void)
 	stay();
 }
 
+/* Reads on when there is a file for it. */
+static void play_stalled(void)
+{
+	bl_autofree char *at = file_here("go-on");
+	read_closure();
+	say_have("", "", "100000000");
+	say_bits(BL_COPY_VALID, "\0", 1);
+	while (access(at, F_OK) < 0)
+		bl_sleep_ms(10);
+	read_pieces();
+	(void)!bl_talk_reply(BL_MSG_OK, NULL);
+	stay();
+}
+
 static const struct {
 	const char *name;
 	void (*play)(void);
@@ -326,6 +342,7 @@ static const struct {
 	{ "have-twice", play_have_twice },
 	{ "claims", play_claims },
 	{ "lines", play_lines },
+	{ "stalled", play_stalled },
 };
 
 static int play(const char *name)
@@ -355,10 +372,11 @@ struct copy {
 	struct bl_send *send;
 	struct bl_copy_stats stats;
 	char *what, *remedy, *line;
-	size_t lines;
-	long agent_kib; /* the most that the agent needed */
+	size_t lines, again; /* of these, that something came a second time */
+	long agent_kib;      /* the most that the agent needed */
 	/* when the host has said what it has, and before that is heard */
 	void (*meanwhile)(void *ctx);
+	void (*done)(void *ctx); /* when it is over */
 	void *ctx;
 };
 
@@ -392,6 +410,8 @@ static void over(struct copy *c, const char *what, const char *remedy)
 	bl_replace_str(&c->what, what);
 	bl_replace_str(&c->remedy, remedy);
 	bl_session_drop(BL_STEAL(c->session));
+	if (c->done)
+		c->done(c->ctx);
 	if (--c->run->running == 0)
 		uv_stop(&c->run->loop);
 }
@@ -411,6 +431,7 @@ static void on_line(void *ctx, const char *line)
 	if (strncmp(line, "copying ", 8) == 0)
 		return;
 	c->lines++;
+	c->again += strstr(line, "sent again") != NULL;
 	bl_replace_str(&c->line, line);
 }
 
@@ -883,7 +904,7 @@ static void lines_without_end_take_no_memory(void **state)
 	long before = peak_of("self");
 	copy(&c, "lines", top(&y));
 	assert_copied(&c);
-	assert_int_equal(c.lines, LINES);
+	assert_true(c.lines >= LINES);
 	free(noted());
 	print_message("# %ld KiB for 20 MB of lines\n", peak_of("self") - before);
 	assert_in_range(peak_of("self") - before + 1024, 0, 8 * KIB);
@@ -907,7 +928,7 @@ static void an_old_path_that_is_damaged_there_is_done_without(void **state)
 	copy(&c, "real", top(&new));
 	assert_copied(&c);
 	/* what Nix said, and that it came again */
-	assert_true(c.lines >= 2);
+	assert_int_equal(c.again, 1);
 	assert_there(&new);
 	assert_in_range(c.stats.wire_bytes, 300 * KIB, 400 * KIB);
 }
@@ -927,7 +948,7 @@ static void an_old_path_that_has_gone_here_is_done_without(void **state)
 	claim(top(&old), "", "");
 	copy(&c, "real", top(&new));
 	assert_copied(&c);
-	assert_int_equal(c.lines, 0);
+	assert_int_equal(c.again, 0);
 	assert_there(&new);
 	assert_in_range(c.stats.wire_bytes, 300 * KIB, 400 * KIB);
 }
@@ -1035,6 +1056,31 @@ static void an_old_system_that_was_collected_here_is_done_without(void **state)
 	assert_in_range(c.stats.wire_bytes, 300 * KIB, 400 * KIB);
 }
 
+static void collect_there(void *ctx)
+{
+	(void)ctx;
+	assert_int_equal(RUN(NULL, "nix-store", "--gc"), 0);
+}
+
+static void a_collection_there_spares_what_it_is_told_by(void **state)
+{
+	(void)state;
+	need_store();
+	struct closure old __attribute__((cleanup(closure_autop)));
+	struct closure new __attribute__((cleanup(closure_autop)));
+	struct copy c __attribute__((cleanup(copy_autop))) = { .meanwhile = collect_there };
+	make_here(&old, "dust", "a", 300 * KIB);
+	make_here(&new, "dust", "b", 300 * KIB);
+	put(&old, true);
+	claim(top(&old), "", "");
+	copy(&c, "real", top(&new));
+	assert_copied(&c);
+	assert_int_equal(c.again, 0);
+	assert_there(&new);
+	assert_there(&old);
+	assert_in_range(c.stats.wire_bytes, 1, 10 * KIB);
+}
+
 enum { SMALL = 300 };
 
 /* Small paths that refer to some before them, in the deployer's store; the last is the top. */
@@ -1124,7 +1170,7 @@ static void what_becomes_valid_in_between_is_no_failure(void **state)
 	claim("", "", "");
 	copy(&c, "real", top(&y));
 	assert_copied(&c);
-	assert_int_equal(c.lines, 0);
+	assert_int_equal(c.again, 0);
 	assert_int_equal(c.stats.sent_paths, PARTS);
 	assert_there(&y);
 }
@@ -1170,6 +1216,41 @@ static void two_senders_of_closures_that_share_paths_both_end_well(void **state)
 		copy_autop(&c[i]);
 	}
 	assert_all_there(&paths);
+}
+
+static void let_go_on(void *ctx)
+{
+	(void)ctx;
+	bl_autofree char *at = file_here("go-on");
+	FILE *f = fopen(at, "we");
+	assert_true(f && fclose(f) == 0);
+}
+
+/* What waits for it waits in the spool. */
+static void a_host_that_does_not_read_delays_none_and_takes_no_memory(void **state)
+{
+	(void)state;
+	need_store();
+	struct closure y __attribute__((cleanup(closure_autop)));
+	struct copy c[2] = { { .done = NULL }, { .done = let_go_on } };
+	struct run r;
+	make_here(&y, "waiting", "a", 96 * MIB);
+	bl_autofree char *at = file_here("go-on");
+	claim("", "", "100000000");
+	begin_run(&r, folder);
+	forget_peak();
+	long before = peak_of("self");
+	begin_copy(&r, &c[0], "stalled", top(&y));
+	begin_copy(&r, &c[1], "claims", top(&y));
+	finish(&r);
+	for (size_t i = 0; i < 2; i++) {
+		assert_copied(&c[i]);
+		copy_autop(&c[i]);
+	}
+	unlink(at);
+	free(noted());
+	print_message("# %ld KiB for 96 MiB\n", peak_of("self") - before);
+	assert_in_range(peak_of("self") - before + 1024, 0, 40 * KIB);
 }
 
 /* ---- disks that are full, and daemons that die */
@@ -1284,10 +1365,19 @@ static void put_words(struct bl_buf *b, const char *words)
 		put_text(b, list.items[i], strlen(list.items[i]));
 }
 
+/* Its archive is made. */
+static void seal(struct thing *t)
+{
+	struct bl_sha256 s;
+	bl_sha256_init(&s);
+	bl_sha256_update(&s, t->nar.data, t->nar.len);
+	bl_sha256_final(&s, t->info.nar_hash);
+	t->info.nar_size = t->nar.len;
+}
+
 static struct thing tree(const char *name, size_t files)
 {
 	struct thing t = text_thing(name);
-	struct bl_sha256 s;
 	bl_buf_clear(&t.nar);
 	put_words(&t.nar, "nix-archive-1 ( type directory");
 	for (size_t i = 0; i < files; i++) {
@@ -1299,10 +1389,7 @@ static struct thing tree(const char *name, size_t files)
 		put_words(&t.nar, ") )");
 	}
 	put_words(&t.nar, ")");
-	bl_sha256_init(&s);
-	bl_sha256_update(&s, t.nar.data, t.nar.len);
-	bl_sha256_final(&s, t.info.nar_hash);
-	t.info.nar_size = t.nar.len;
+	seal(&t);
 	return t;
 }
 
@@ -1327,6 +1414,67 @@ static void many_files_are_copied_within_the_bounds(void **state)
 	assert_all_there(&paths);
 }
 
+/* Names and targets that only look as if no archive could hold them. */
+static void odd_names_arrive_as_they_are(void **state)
+{
+	(void)state;
+	need_store();
+	char long_name[256];
+	char long_target[4096];
+	memset(long_name, 'n', sizeof(long_name) - 1);
+	memset(long_target, 't', sizeof(long_target) - 1);
+	long_name[255] = long_target[4095] = '\0';
+	const char *const names[] = { "\n",      " ",           "-rf",     "...",
+				      "\\",      "caf\xc3\xa9", long_name, "~nix~case~hack~1",
+				      "\xff\xfe" };
+	struct copy c __attribute__((cleanup(copy_autop))) = { 0 };
+	struct thing t __attribute__((cleanup(thing_autop))) = text_thing("odd");
+	struct bl_daemon *d = open_store(false);
+	bl_buf_clear(&t.nar);
+	put_words(&t.nar, "nix-archive-1 ( type directory");
+	for (size_t i = 0; i < BL_COUNT(names); i++) {
+		put_words(&t.nar, "entry ( name");
+		put_text(&t.nar, names[i], strlen(names[i]));
+		put_words(&t.nar, i % 2 ? "node ( type symlink target"
+					: "node ( type regular executable");
+		put_text(&t.nar, i % 2 ? long_target : "", i % 2 ? strlen(long_target) : 0);
+		put_words(&t.nar, i % 2 ? ") )" : "contents");
+		if (i % 2 == 0) {
+			put_text(&t.nar, "", 0);
+			put_words(&t.nar, ") )");
+		}
+	}
+	put_words(&t.nar, ")");
+	seal(&t);
+	add(d, &t);
+	close_store(d);
+	claim("", "", "");
+	copy(&c, "real", t.info.path);
+	assert_copied(&c);
+	assert_int_equal(c.again, 0);
+	assert_int_equal(RUN(NULL, "nix-store", "--verify-path", t.info.path), 0);
+}
+
+/* A pipe in a store path, which Nix would not have put there. */
+static void what_no_archive_holds_is_named(void **state)
+{
+	(void)state;
+	need_store();
+	struct copy c __attribute__((cleanup(copy_autop))) = { 0 };
+	struct thing t __attribute__((cleanup(thing_autop))) = tree("piped", 3);
+	struct bl_daemon *d = open_store(false);
+	add(d, &t);
+	close_store(d);
+	bl_autofree char *pipe_path = bl_xprintf("%s/a-pipe", t.info.path);
+	assert_int_equal(chmod(t.info.path, 0755), 0);
+	assert_int_equal(mkfifo(pipe_path, 0600), 0);
+	claim("", "", "");
+	copy(&c, "real", t.info.path);
+	assert_not_copied(&c, "/a-pipe: a NAR holds files, links and folders only",
+			  "nix-store --verify");
+	assert_false(is_there(t.info.path));
+}
+
 static int hash(void *ctx, const void *data, size_t len, struct bl_err *err)
 {
 	(void)err;
@@ -1335,9 +1483,9 @@ static int hash(void *ctx, const void *data, size_t len, struct bl_err *err)
 }
 
 /* A file with holes that Nix is told of as it lies there; what is in it is at the far end. */
-static char *put_sparse(const char *name, uint64_t size)
+static char *put_sparse(const char *name, const char *salt, uint64_t size)
 {
-	struct thing t = text_thing(name);
+	struct thing t = build(name, salt, "", 0);
 	struct bl_err err = { 0 };
 	struct bl_sha256 s;
 	uint8_t sum[BL_SHA256_LEN];
@@ -1348,6 +1496,8 @@ static char *put_sparse(const char *name, uint64_t size)
 	int fd = open(t.info.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	for (uint64_t at = 0; at < size; at += size / 9)
+		assert_int_equal(pwrite(fd, salt, 1, (off_t)at), 1);
 	assert_int_equal(pwrite(fd, "the end", 7, (off_t)size - 7), 7);
 	close(fd);
 	const struct timeval times[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
@@ -1367,23 +1517,29 @@ static char *put_sparse(const char *name, uint64_t size)
 	return path;
 }
 
+/* As it is, and then another build of it, told by the first in slices. */
 static void a_large_file_is_copied_within_the_bounds(void **state)
 {
 	(void)state;
 	need_store();
-	struct copy c __attribute__((cleanup(copy_autop))) = { 0 };
 	uint64_t size = is_large() ? 5ULL << 30 : 64ULL << 20;
 	struct statvfs fs;
-	if (statvfs(folder, &fs) < 0 || fs.f_bavail * fs.f_frsize < size + (256ULL << 20))
+	if (statvfs(folder, &fs) < 0 || fs.f_bavail * fs.f_frsize < 2 * size + (128ULL << 20))
 		skip();
-	bl_autofree char *path = put_sparse("sparse", size);
-	claim("", "", "");
-	begin_large();
-	long before = peak_of("self");
-	copy(&c, "real", path);
-	assert_copied(&c);
-	end_large("a large file", &c, before);
-	assert_int_equal(RUN(NULL, "nix-store", "--verify-path", path), 0);
+	bl_autofree char *old = put_sparse("sparse", "a", size);
+	bl_autofree char *new = put_sparse("sparse", "b", size);
+	const char *const paths[] = { old, new };
+	for (size_t i = 0; i < 2; i++) {
+		struct copy c __attribute__((cleanup(copy_autop))) = { 0 };
+		claim(i ? old : "", "", "");
+		begin_large();
+		long before = peak_of("self");
+		copy(&c, "real", paths[i]);
+		assert_copied(&c);
+		assert_int_equal(c.again, 0);
+		end_large(i ? "a large file, told by an old one" : "a large file", &c, before);
+		assert_int_equal(RUN(NULL, "nix-store", "--verify-path", paths[i]), 0);
+	}
 }
 
 int main(int argc, char **argv)
@@ -1414,13 +1570,17 @@ int main(int argc, char **argv)
 		cmocka_unit_test(an_old_system_that_cannot_be_paired_is_done_without),
 		cmocka_unit_test(a_collection_here_spares_what_is_sent_and_what_it_is_told_by),
 		cmocka_unit_test(an_old_system_that_was_collected_here_is_done_without),
+		cmocka_unit_test(a_collection_there_spares_what_it_is_told_by),
 		cmocka_unit_test(collections_there_lose_nothing),
 		cmocka_unit_test(what_becomes_valid_in_between_is_no_failure),
 		cmocka_unit_test(two_senders_of_one_closure_both_end_well),
 		cmocka_unit_test(two_senders_of_closures_that_share_paths_both_end_well),
+		cmocka_unit_test(a_host_that_does_not_read_delays_none_and_takes_no_memory),
 		cmocka_unit_test(a_full_disk_here_is_named_with_the_remedy),
 		cmocka_unit_test(a_full_disk_there_is_refused_with_the_remedy),
 		cmocka_unit_test(a_daemon_that_dies_here_is_told_of),
+		cmocka_unit_test(odd_names_arrive_as_they_are),
+		cmocka_unit_test(what_no_archive_holds_is_named),
 		cmocka_unit_test(many_paths_are_copied_within_the_bounds),
 		cmocka_unit_test(many_files_are_copied_within_the_bounds),
 		cmocka_unit_test(a_large_file_is_copied_within_the_bounds),
