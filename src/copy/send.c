@@ -460,10 +460,12 @@ static void tell(struct bl_send *s)
 		s->mark_ns = now;
 		s->mark_bytes = gone;
 	}
-	if (st->done_bytes > 0)
+	/* without what had come before, which took no time now */
+	uint64_t kept = s->second ? 0 : s->load.kept_bytes;
+	if (st->done_bytes > kept)
 		st->left_s = (uint64_t)((double)(st->nar_bytes - st->done_bytes) *
-					(double)(now - s->began_ns) / (double)st->done_bytes /
-					(double)BL_NS_PER_S);
+					(double)(now - s->began_ns) /
+					(double)(st->done_bytes - kept) / (double)BL_NS_PER_S);
 	s->spec.progress(s->spec.ctx, st);
 }
 
