@@ -11,6 +11,7 @@
 , sqlite
 , curl
 , zstd
+, libsodium
 , uthash
 , pkgsStatic
 , pkgsCross
@@ -29,7 +30,7 @@ stdenv.mkDerivation {
   src = import ./source.nix { inherit lib; };
 
   nativeBuildInputs = [ meson ninja pkg-config ];
-  buildInputs = [ libuv jansson sqlite curl zstd uthash ];
+  buildInputs = [ libuv jansson sqlite curl zstd libsodium uthash ];
   mesonFlags = [ "-Dtests=false" ];
 
   # nix, ssh and git are the user's own, from PATH: their configuration and keys are meant.

@@ -5,10 +5,15 @@
  * and each of these to some before it, whose hashes are in its bytes. Of the same NAME, another
  * BUILD has other hashes everywhere; where it is large, also other ELF build ids, and of every
  * hundred KiB one that is something else. Build 0 is what the rest are rebuilds of.
+ *
+ * closure trees: each line of standard input is a store path, the folder that it is made of,
+ * and the store paths that it refers to, all of them before it. Nothing is added to the
+ * folders.
  */
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "store/nar.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -267,9 +272,60 @@ static void large(struct closure *c)
 	}
 }
 
+/* ---- folders as they are */
+
+static int put_part(void *ctx, const void *data, size_t len, struct bl_err *err)
+{
+	(void)err;
+	fwrite(data, 1, len, ctx);
+	return 0;
+}
+
+static void tree(const struct bl_strv *words)
+{
+	struct bl_err err = { 0 };
+	BL_AUTO(bl_buf) b = { 0 };
+	if (words->n < 2) {
+		fputs("closure: a line has no folder\n", stderr);
+		exit(1);
+	}
+	put_number(&b, 1);
+	put_out(&b);
+	if (bl_nar_dump(words->items[1], put_part, stdout, &err) < 0) {
+		fprintf(stderr, "closure: %s: %s\n", words->items[1], err.msg);
+		exit(1);
+	}
+	put_number(&b, EXPORTED);
+	put_blob(&b, words->items[0], strlen(words->items[0]));
+	put_number(&b, words->n - 2);
+	for (size_t i = 2; i < words->n; i++)
+		put_blob(&b, words->items[i], strlen(words->items[i]));
+	put_blob(&b, "", 0); /* no deriver */
+	put_number(&b, 0);
+	put_out(&b);
+}
+
+static int trees(void)
+{
+	bl_autofree char *line = NULL;
+	BL_AUTO(bl_buf) b = { 0 };
+	size_t cap = 0;
+	while (getline(&line, &cap, stdin) > 0) {
+		BL_AUTO(bl_strv) words = { 0 };
+		line[strcspn(line, "\n")] = '\0';
+		bl_strv_split(&words, line, ' ');
+		tree(&words);
+	}
+	put_number(&b, 0);
+	put_out(&b);
+	return fflush(stdout) != 0 || ferror(stdout) ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct closure c = { 0 };
+	if (argc == 2 && strcmp(argv[1], "trees") == 0)
+		return trees();
 	if (argc == 5 && strcmp(argv[1], "small") == 0) {
 		c.name = argv[3];
 		c.build = strtoull(argv[4], NULL, 10);
@@ -279,7 +335,8 @@ int main(int argc, char **argv)
 		c.build = strtoull(argv[3], NULL, 10);
 		large(&c);
 	} else {
-		fputs("usage: closure small N NAME BUILD | closure large NAME BUILD\n", stderr);
+		fputs("usage: closure small N NAME BUILD | closure large NAME BUILD | closure trees\n",
+		      stderr);
 		return 1;
 	}
 	end_closure(&c);

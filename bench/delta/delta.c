@@ -262,7 +262,7 @@ static void rewrite(struct way *w, struct bl_buf *base)
 	w->in += base->len;
 }
 
-enum { RAW, PLAIN1, PLAIN, PLAIN10, OLD, PATCH1, PATCH, PATCH10, SLICED, COPY, NWAYS };
+enum { RAW, PLAIN1, PLAIN, PLAIN10, OLD, PATCH, SLICED, COPY, NWAYS };
 
 static void slices(struct way *w, struct bl_encoder *e, const struct bl_buf *base,
 		   const struct bl_buf *new, uint64_t bound)
@@ -291,14 +291,12 @@ static void one_nar(struct way *ways, struct way *rewriting, struct bl_encoder *
 	frame(&ways[PLAIN], e, &plain, 3, NULL, n);
 	frame(&ways[OLD], e, &patch, 3, b, n);
 	rewrite(rewriting, base);
-	frame(&ways[PATCH1], e, &patch, 1, b, n);
 	frame(&ways[PATCH], e, &patch, 3, b, n);
 	slices(&ways[SLICED], e, base, new, 2U << 20);
 	frame(&ways[COPY], e, &copy, 0, b, b);
 	if (!all)
 		return;
 	frame(&ways[PLAIN10], e, &plain, 10, NULL, n);
-	frame(&ways[PATCH10], e, &patch, 10, b, n);
 }
 
 static void head(const char *what, size_t n, uint64_t bytes)
@@ -314,11 +312,9 @@ static void large(struct bl_encoder *e, bool all)
 				   { .name = "zstd -1" },
 				   { .name = "zstd -3" },
 				   { .name = "zstd -10" },
-				   { .name = "patch -3, hashes as they were" },
-				   { .name = "patch -1" },
-				   { .name = "patch -3" },
-				   { .name = "patch -10" },
-				   { .name = "patch -3, in slices within 2 MiB" },
+				   { .name = "patch, hashes as they were" },
+				   { .name = "patch" },
+				   { .name = "patch, in slices within 2 MiB" },
 				   { .name = "copy (of the base)" } };
 	struct way rewriting = { .name = "" };
 	BL_AUTO(bl_buf) other = { 0 };
@@ -372,8 +368,8 @@ static void small(struct bl_encoder *e)
 {
 	struct way ways[] = { { .name = "zstd -3, each" },
 			      { .name = "zstd -3, solid" },
-			      { .name = "patch -3, each" },
-			      { .name = "patch -3, solid" } };
+			      { .name = "patch, each" },
+			      { .name = "patch, solid" } };
 	BL_AUTO(bl_buf) all = { 0 };
 	uint64_t sizes[2000];
 	for (size_t i = 0; i < BL_COUNT(sizes); i++) {

@@ -16,8 +16,9 @@
 static const char no_match[] = "use the same version of belay on both ends";
 static const char no_daemon[] = "look at Nix on the host: `systemctl status nix-daemon`";
 static const char no_trust[] =
-	"deploy as root or with sudo, or have the user in the host's nix.conf (trusted-users), "
-	"or sign the paths with a key that it trusts";
+	"come as root or with sudo; or sign what is sent (--sign-key FILE) with a key whose "
+	"public half is in trusted-public-keys of the host's nix.conf; or have the user in "
+	"trusted-users there";
 static const char no_room[] = "make room on the host's disk: `nix-collect-garbage -d` there";
 static const char no_path[] = "look at Nix's words; what was copied so far stays";
 
@@ -131,13 +132,7 @@ static int open_daemon(struct receive *r, struct bl_err *err)
 				       .added = path_added,
 				       .ctx = r };
 	r->remedy = no_daemon;
-	if (bl_daemon_open(&spec, &r->daemon, err) < 0)
-		return -1;
-	if (bl_daemon_trust(r->daemon) != BL_TRUST_NO)
-		return 0;
-	r->remedy = no_trust;
-	return bl_err_set(err, BL_E_REFUSED,
-			  "the host's Nix does not trust the user that belay came as");
+	return bl_daemon_open(&spec, &r->daemon, err);
 }
 
 static int ask_valid(struct receive *r, bool *valid, struct bl_err *err)
@@ -226,15 +221,41 @@ static int say_have(struct receive *r, const bool *valid, struct bl_err *err)
 	return 0;
 }
 
+/*
+ * What refers to all of them is valid: so are they. That is known before the list of them has
+ * come over a slow line.
+ */
+static int look_at_top(struct receive *r, const char *top, struct bl_err *err)
+{
+	BL_AUTO(bl_strv) one = { 0 };
+	bool valid = false;
+	if (!bl_store_path_ok(top))
+		return 0;
+	bl_strv_add(&one, top);
+	r->remedy = no_daemon;
+	if (bl_query_temp_roots(r->daemon, &one, err) < 0 ||
+	    bl_query_valid(r->daemon, &one, &valid, err) < 0)
+		return -1;
+	if (valid)
+		r->stage = DONE;
+	return 0;
+}
+
 static int begin(struct receive *r, const struct bl_kv *kv, struct bl_err *err)
 {
-	if (read_paths(r, kv, err) < 0 || open_daemon(r, err) < 0)
+	if (open_daemon(r, err) < 0 || look_at_top(r, bl_kv_str(kv, "top"), err) < 0)
+		return -1;
+	if (r->stage == DONE)
+		return 0;
+	if (read_paths(r, kv, err) < 0)
 		return -1;
 	bl_autofree bool *valid = bl_xcalloc(r->paths.n, sizeof(valid[0]));
 	r->remedy = no_daemon;
 	if (look_at_store(r, bl_kv_bool(kv, "substitute"), valid, err) < 0 ||
 	    look_at_olds(r, err) < 0)
 		return -1;
+	if (r->missing == 0)
+		r->stage = DONE;
 	r->awaited = bl_xcalloc(r->paths.n, sizeof(r->awaited[0]));
 	for (size_t i = 0; i < r->paths.n; i++)
 		r->awaited[i] = !valid[i];
@@ -339,8 +360,23 @@ static int end_pairs(struct receive *r, struct bl_err *err)
 
 static int fail_paths(struct receive *r, struct bl_err *err)
 {
+	if (r->unpack.unsigned_path) {
+		const char *user = getenv("USER");
+		r->remedy = no_trust;
+		return bl_err_set(err, BL_E_REFUSED,
+				  "%s is not signed by a key that the host's Nix trusts, and "
+				  "it does not trust the user %.64s (uid %u) without",
+				  r->unpack.unsigned_path, user ? user : "?",
+				  (unsigned)geteuid());
+	}
 	r->remedy = r->unpack.full ? no_room : no_path;
 	return bl_err_set(err, BL_E_FAILED, "%s", r->unpack.why ? r->unpack.why : "?");
+}
+
+/* Where what is sent again would end as it did before. */
+static int check_hope(struct receive *r, struct bl_err *err)
+{
+	return r->unpack.full || r->unpack.unsigned_path ? fail_paths(r, err) : 0;
 }
 
 static int take_piece(struct receive *r, const struct bl_frame *f, struct bl_err *err)
@@ -353,8 +389,7 @@ static int take_piece(struct receive *r, const struct bl_frame *f, struct bl_err
 	r->remedy = no_daemon;
 	if (bl_unpack_piece(&r->unpack, &piece, err) < 0)
 		return -1;
-	/* what is sent again would find no more room */
-	return r->unpack.full ? fail_paths(r, err) : 0;
+	return check_hope(r, err);
 }
 
 static int take_data(struct receive *r, const struct bl_frame *f, struct bl_err *err)
@@ -362,7 +397,9 @@ static int take_data(struct receive *r, const struct bl_frame *f, struct bl_err 
 	if (r->stage != PIECES)
 		return unexpected(f, "before any piece", err);
 	r->remedy = no_daemon;
-	return bl_unpack_data(&r->unpack, f->payload, f->len, err);
+	if (bl_unpack_data(&r->unpack, f->payload, f->len, err) < 0)
+		return -1;
+	return check_hope(r, err);
 }
 
 static int say_failed(struct receive *r, struct bl_err *err)
@@ -392,7 +429,9 @@ static int take_end(struct receive *r, struct bl_err *err)
 		r->stage = DONE;
 		return 0;
 	}
-	if (r->again || r->unpack.full)
+	if (check_hope(r, err) < 0)
+		return -1;
+	if (r->again)
 		return fail_paths(r, err);
 	r->again = true;
 	return say_failed(r, err);
@@ -422,8 +461,6 @@ static int receive(struct receive *r, const struct bl_kv *kv, struct bl_err *err
 {
 	if (begin(r, kv, err) < 0)
 		return -1;
-	if (r->missing == 0)
-		r->stage = DONE;
 	while (r->stage != DONE) {
 		struct bl_frame f;
 		if (next_frame(r, &f, err) < 0 || take_frame(r, &f, err) < 0)
@@ -432,7 +469,7 @@ static int receive(struct receive *r, const struct bl_kv *kv, struct bl_err *err
 	return bl_talk_reply(BL_MSG_OK, NULL) < 0 ? has_gone(err) : 0;
 }
 
-/* What was on its way when it was refused. */
+/* What was on its way when it was refused, or not needed. */
 static int skip_rest(struct receive *r)
 {
 	struct bl_err err = { 0 };
@@ -489,12 +526,12 @@ int bl_receive(const struct bl_receive_spec *spec, const struct bl_kv *kv, struc
 	r.decoder = bl_decoder_new(spec->memory_bytes);
 	int rc = receive(&r, kv, &err);
 	bool refused = rc < 0 && err.code != BL_E_UNREACHABLE;
+	bool more = refused || r.paths.n == 0;
 	end(&r);
-	if (refused) {
+	if (refused)
 		rc = bl_talk_refuse(err.msg, r.remedy);
-		if (rc == 0)
-			rc = skip_rest(&r);
-	}
+	if (rc == 0 && more)
+		rc = skip_rest(&r);
 	bl_buf_drop(in, r.used);
 	return rc;
 }

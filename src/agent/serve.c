@@ -26,6 +26,7 @@ struct serve {
 	struct bl_buf in;
 	struct bl_kv challenge; /* of the rehearsal */
 	bool rehearsed;
+	bool root; /* else it copies, as Nix lets the user, and does nothing besides */
 };
 
 /* Roots before anything is copied, so that no collection can take it away in between. */
@@ -53,7 +54,8 @@ static int say_hello(struct serve *s)
 	bl_kv_set_u64(&kv, "version", BL_WIRE_VERSION);
 	bl_kv_set(&kv, "agent", BELAY_VERSION);
 	bl_kv_set(&kv, "nonce", hex);
-	bl_follow_tell(0, &kv);
+	if (s->root)
+		bl_follow_tell(0, &kv);
 	return bl_talk_reply(BL_MSG_HELLO, &kv);
 }
 
@@ -202,7 +204,7 @@ static int do_copy(struct serve *s, const struct bl_kv *kv)
 					.env = env.vars,
 					.memory_bytes = bl_receive_memory(meminfo),
 					.silent_ms = SILENT_MS,
-					.keep_dir = BL_AGENT_DIR,
+					.keep_dir = s->root ? BL_AGENT_DIR : NULL,
 					.keep_reserve_bytes = BL_KEPT_RESERVE };
 	int rc = bl_receive(&spec, kv, &s->in);
 	bl_tool_env_free(&env);
@@ -212,6 +214,9 @@ static int do_copy(struct serve *s, const struct bl_kv *kv)
 static int handle(struct serve *s, const struct bl_msg *m)
 {
 	uint64_t epoch = bl_kv_u64_or(&m->kv, "epoch", 0);
+	if (!s->root && m->type != BL_MSG_COPY)
+		return bl_talk_refuse("only root may do this",
+				      "come as root, or allow the user sudo");
 	switch (m->type) {
 	case BL_MSG_PREFLIGHT:
 		return do_preflight(s, &m->kv);
@@ -249,18 +254,25 @@ static void say_that_we_came(void)
 		(void)!bl_confirm_connect(epoch, &fd, NULL);
 }
 
-int bl_serve_main(const char *system_new)
+static void arrive(const char *system_new)
 {
-	struct serve s = { 0 };
 	struct bl_err err = { 0 };
-	if (bl_write_all(STDOUT_FILENO, BL_WIRE_BANNER, sizeof(BL_WIRE_BANNER) - 1, &err) < 0)
-		return 1;
 	/* a full disk is no reason not to look at a host, or to send it back */
 	if (bl_agent_dirs(&err) < 0)
 		bl_log(BL_LOG_WARN, "%s", err.msg);
 	set_roots(system_new);
 	bl_start_recover();
 	say_that_we_came();
+}
+
+int bl_serve_main(const char *system_new)
+{
+	struct serve s = { .root = geteuid() == 0 };
+	struct bl_err err = { 0 };
+	if (bl_write_all(STDOUT_FILENO, BL_WIRE_BANNER, sizeof(BL_WIRE_BANNER) - 1, &err) < 0)
+		return 1;
+	if (s.root)
+		arrive(system_new);
 	int rc = say_hello(&s);
 	while (rc == 0) {
 		BL_AUTO(bl_msg) m = { 0 };

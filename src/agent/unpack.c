@@ -31,20 +31,27 @@ void bl_unpack_free(struct bl_unpack *u)
 
 /* ---- what became of paths */
 
-static bool says_full(const char *text)
+static bool says(const char *text, const char *const *words)
 {
-	static const char *const words[] = { "No space left on device", "disk is full",
-					     "Disk quota exceeded" };
-	for (size_t i = 0; i < BL_COUNT(words); i++)
-		if (strstr(text, words[i]))
+	for (; *words; words++)
+		if (strstr(text, *words))
 			return true;
 	return false;
 }
 
+static const char *const full_words[] = { "No space left on device", "disk is full",
+					  "Disk quota exceeded", NULL };
+/* of Nix 2.8, and of newer ones. Whether it trusts us old ones do not tell, and where it
+ * does not, unsigned paths may be allowed all the same: what counts is that it refuses one */
+static const char *const unsigned_words[] = { "lacks a valid signature",
+					      "lacks a signature by a trusted key", NULL };
+
 static void fails(struct bl_unpack *u, size_t at, const char *why)
 {
 	u->states[at] = FAILED;
-	u->full = u->full || says_full(why);
+	u->full = u->full || says(why, full_words);
+	if (!u->unsigned_path && says(why, unsigned_words))
+		u->unsigned_path = u->paths->items[u->infos[at].path];
 	if (!u->why)
 		u->why = bl_xprintf("%s: %.1000s", u->paths->items[u->infos[at].path], why);
 }

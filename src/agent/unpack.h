@@ -34,6 +34,9 @@ struct bl_unpack {
 	bool going; /* the piece's content is wanted */
 	char *why;  /* the first failure, with its path; NULL: none */
 	bool full;  /* the disk is */
+	/* the first path that Nix would only take with a signature that it trusts, borrowed;
+	 * NULL: none */
+	const char *unsigned_path;
 };
 
 /* Room for @n infos, which the caller fills. */

@@ -20,6 +20,7 @@
 #include "host/address.h"
 #include "host/agent.h"
 #include "nix/nix.h"
+#include "store/sign.h"
 
 #define AGENT_MAX     (8UL * 1024 * 1024)
 #define FIRST_LINE_NS (2000 * BL_NS_PER_MS)
@@ -418,6 +419,29 @@ int bl_cmd_agents(struct bl_fleet *fleet, const struct bl_selection *sel, struct
 			return bl_err_wrap(err, "node %s", node->name);
 	}
 	return 0;
+}
+
+int bl_cmd_run(const struct bl_command *cmd, const struct bl_args *args)
+{
+	bl_auto_sign_key struct bl_sign_key *key = NULL;
+	struct bl_err err = { 0 };
+	struct bl_args with = *args;
+	if (args->sign_key && bl_sign_key_read(args->sign_key, &key, &err) < 0)
+		return bl_cmd_fail(&err);
+	with.sign = key;
+	return cmd->run(&with);
+}
+
+struct bl_engine_spec bl_cmd_engine(const struct bl_args *args)
+{
+	return (struct bl_engine_spec){
+		/* where much may be written for a while */
+		.dir = bl_tmp_dir("/var/tmp"),
+		.level = args->compression == BL_NOT_GIVEN ? BL_ENGINE_ADAPTS
+							   : (int)args->compression,
+		.memory_bytes = args->memory << 20,
+		.sign = args->sign,
+	};
 }
 
 int bl_cmd_history(struct bl_history **out, struct bl_err *err)

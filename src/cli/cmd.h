@@ -4,6 +4,7 @@
 #define BELAY_CLI_CMD_H
 
 #include "cli/options.h"
+#include "copy/send.h"
 #include "fleet/evaluate.h"
 #include "history/history.h"
 #include "ui/ui.h"
@@ -101,6 +102,34 @@ extern const struct bl_command *const bl_commands[];
 			offsetof(struct bl_args, eval_memory), 1, 1UL << 30 \
 	}
 
+/* How systems are sent; see bl_cmd_engine(). */
+#define BL_COPY_OPTIONS                                                                        \
+	{ "compression",                                                                       \
+	  0,                                                                                   \
+	  BL_OPT_NUMBER,                                                                       \
+	  "N",                                                                                 \
+	  "zstd's level, 0: none (default: what is fastest)",                                  \
+	  offsetof(struct bl_args, compression),                                               \
+	  0,                                                                                   \
+	  19 },                                                                                \
+		{ "sign-key",                                                                  \
+		  0,                                                                           \
+		  BL_OPT_STRING,                                                               \
+		  "FILE",                                                                      \
+		  "sign what is sent with this secret key of Nix",                             \
+		  offsetof(struct bl_args, sign_key),                                          \
+		  0,                                                                           \
+		  0 },                                                                         \
+	{                                                                                      \
+		"memory", 0, BL_OPT_NUMBER, "MIB", "for a piece and what it is told by (128)", \
+			offsetof(struct bl_args, memory), 4, 256                               \
+	}
+#define BL_PARALLEL_OPTION                                                                 \
+	{                                                                                  \
+		"parallel", 0, BL_OPT_NUMBER, "N", "hosts worked on at once (default 10)", \
+			offsetof(struct bl_args, parallel), 1, 1000                        \
+	}
+
 /* Options that find a fleet and read it: -f, --flake, --fleet-json, --on, and Nix's own. */
 #define BL_FLEET_OPTIONS                                                               \
 	{ "file",                                                                      \
@@ -181,6 +210,13 @@ void bl_cmd_addresses(struct bl_fleet *fleet, const struct bl_selection *sel);
  * where it is not known (host/agent.h); this machine's where it is the host. */
 int bl_cmd_agents(struct bl_fleet *fleet, const struct bl_selection *sel,
 		  struct bl_err *err) BL_MUST_CHECK;
+/*
+ * Runs @cmd. The key that it signs with is read before anything that takes its time: one that
+ * is none is told of at once. An exit code.
+ */
+int bl_cmd_run(const struct bl_command *cmd, const struct bl_args *args);
+/* What systems are sent by, as @args say. */
+struct bl_engine_spec bl_cmd_engine(const struct bl_args *args);
 int bl_cmd_history(struct bl_history **out, struct bl_err *err) BL_MUST_CHECK;
 /* "alice@laptop", for the people who find an open transaction. */
 char *bl_cmd_owner(void);

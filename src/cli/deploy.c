@@ -3,6 +3,7 @@
 #include "cli/deploy.h"
 
 #include "cli/build.h"
+#include "cli/kept.h"
 #include "cli/scripts.h"
 #include "cli/takeback.h"
 #include "cli/telling.h"
@@ -21,8 +22,8 @@ static const struct bl_option options[] = {
 	BL_FLEET_OPTIONS,
 	BL_EVAL_OPTIONS,
 	BL_BUILD_OPTIONS,
-	{ "parallel", 0, BL_OPT_NUMBER, "N", "hosts worked on at once (default 10)",
-	  offsetof(struct bl_args, parallel), 1, 1000 },
+	BL_COPY_OPTIONS,
+	BL_PARALLEL_OPTION,
 	{ "keep-going", 'k', BL_OPT_FLAG, NULL, "one host's failure does not stop the others",
 	  offsetof(struct bl_args, keep_going), 0, 0 },
 	{ "build-host", 0, BL_OPT_STRING, "HOST",
@@ -129,6 +130,26 @@ static void tell_canaries(const struct deployment *d, struct bl_telling *t)
 			"no canaries: none of this run's hosts is one, or others are reached through it");
 }
 
+/* What the hosts have now makes the next deployment small. */
+static void keep(const struct deployment *d, struct bl_telling *t)
+{
+	bl_autofree const struct bl_node **have = bl_xcalloc(d->sel->n + 1, sizeof(*have));
+	struct bl_err err = { 0 };
+	size_t n = 0;
+	for (size_t i = 0; i < d->sel->n; i++) {
+		const char *old = NULL;
+		enum bl_outcome is = bl_telling_outcome(t, d->sel->nodes[i]->name, &old);
+		if (is == BL_OUT_COMMITTED || is == BL_OUT_UNCHANGED)
+			have[n++] = d->sel->nodes[i];
+	}
+	if (bl_keep_deployed(have, n, &err) < 0) {
+		bl_autofree char *text = bl_xprintf(
+			"what was deployed is not kept here, so that the next deployment may send more: %s",
+			err.msg);
+		bl_telling_remark(t, text);
+	}
+}
+
 static int drive(struct deployment *d, struct bl_telling *t, struct bl_err *err)
 {
 	const struct bl_rollout_settings *s = &d->fleet->rollout;
@@ -148,10 +169,12 @@ static int drive(struct deployment *d, struct bl_telling *t, struct bl_err *err)
 		.soak_s = s->soak_s,
 		.on_failure = s->on_failure,
 		.force_drift = d->args->force_drift,
+		.engine = bl_cmd_engine(d->args),
 	};
 	if (bl_telling_drive(t, d->run, &hosts, &report, err) < 0)
 		return -1;
 	tell_stop(d, t, report.why);
+	keep(d, t);
 	const struct bl_take_back back = {
 		.nodes = d->sel->nodes,
 		.n = d->sel->n,

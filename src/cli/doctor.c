@@ -17,8 +17,7 @@ static const struct bl_option options[] = {
 	{ "with-system", 0, BL_OPT_STRING, "PATH",
 	  "judge this system there too, if it is there", offsetof(struct bl_args, with_system),
 	  0, 0 },
-	{ "parallel", 0, BL_OPT_NUMBER, "N", "hosts worked on at once (default 10)",
-	  offsetof(struct bl_args, parallel), 1, 1000 },
+	BL_PARALLEL_OPTION,
 	BL_COMMON_OPTIONS,
 };
 

@@ -36,7 +36,7 @@ static int run(const struct bl_command *cmd, int argc, char **argv)
 		fputs(bl_buf_str(&out), stdout);
 		return BL_EXIT_OK;
 	}
-	return cmd->run(&args);
+	return bl_cmd_run(cmd, &args);
 }
 
 /* The command with the arguments but its own name, which is the last of its kind. */

@@ -144,6 +144,7 @@ void bl_args_free(struct bl_args *args)
 	free(args->on_failure);
 	free(args->build_host);
 	free(args->attr);
+	free(args->sign_key);
 	bl_strv_free(&args->on);
 	bl_strv_free(&args->to);
 	bl_strv_free(&args->nix);

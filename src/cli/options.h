@@ -6,6 +6,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
+struct bl_sign_key;
+
 #define BL_NOT_GIVEN UINT64_MAX
 
 /* What all commands' options and words are parsed into. */
@@ -35,6 +37,9 @@ struct bl_args {
 	struct bl_strv to;    /* copy: hosts */
 	uint64_t compression; /* BL_NOT_GIVEN: adapts */
 	uint64_t memory;      /* MiB; 0: not given */
+	char *sign_key;       /* a file */
+	/* what is in it, for commands that have read it; borrowed */
+	const struct bl_sign_key *sign;
 
 	bool json;
 	bool help;

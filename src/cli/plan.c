@@ -100,10 +100,12 @@ static int tell(const struct bl_args *args, const struct bl_selection *sel,
 	return code;
 }
 
-static int plan_built(const struct bl_args *args, struct bl_fleet *fleet BL_UNUSED,
+static int plan_built(const struct bl_args *args, struct bl_fleet *fleet,
 		      const struct bl_selection *sel, struct bl_err *err)
 {
 	struct hosts h = { 0 };
+	if (args->units && bl_cmd_agents(fleet, sel, err) < 0)
+		return -1;
 	int code = look(args, sel, &h, err);
 	if (code == 0)
 		code = tell(args, sel, &h);

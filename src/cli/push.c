@@ -11,28 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define COPY_OPTIONS                                                                       \
-	{ "compression",                                                                   \
-	  0,                                                                               \
-	  BL_OPT_NUMBER,                                                                   \
-	  "N",                                                                             \
-	  "zstd's level, 0: none (default: what is fastest)",                              \
-	  offsetof(struct bl_args, compression),                                           \
-	  0,                                                                               \
-	  19 },                                                                            \
-		{ "memory",                                                                \
-		  0,                                                                       \
-		  BL_OPT_NUMBER,                                                           \
-		  "MIB",                                                                   \
-		  "for a piece and what it is told by (128)",                              \
-		  offsetof(struct bl_args, memory),                                        \
-		  4,                                                                       \
-		  256 },                                                                   \
-	{                                                                                  \
-		"parallel", 0, BL_OPT_NUMBER, "N", "hosts worked on at once (default 10)", \
-			offsetof(struct bl_args, parallel), 1, 1000                        \
-	}
-
 struct telling {
 	struct bl_ui *ui;
 	const struct bl_delivery *items;
@@ -56,19 +34,13 @@ static void on_line(void *ctx, size_t i, const char *line)
 	bl_ui_output(t->ui, name_of(t, i), "copy", line);
 }
 
-static void on_progress(void *ctx, size_t i, const struct bl_send_stats *stats)
+static void on_progress(void *ctx, size_t i, const struct bl_copy_stats *stats)
 {
 	const struct telling *t = ctx;
-	BL_AUTO(bl_buf) line = { 0 };
-	bl_buf_put_bytes(&line, stats->done_bytes);
-	bl_buf_puts(&line, " of ");
-	bl_buf_put_bytes(&line, stats->nar_bytes);
-	bl_buf_puts(&line, ", sent as ");
-	bl_buf_put_bytes(&line, stats->wire_bytes);
-	bl_ui_phase(t->ui, name_of(t, i), "copy", bl_buf_str(&line));
+	bl_ui_copying(t->ui, name_of(t, i), stats);
 }
 
-static void on_done(void *ctx, size_t i, const struct bl_send_stats *stats, const char *what,
+static void on_done(void *ctx, size_t i, const struct bl_copy_stats *stats, const char *what,
 		    const char *remedy)
 {
 	struct telling *t = ctx;
@@ -86,17 +58,11 @@ static void on_done(void *ctx, size_t i, const struct bl_send_stats *stats, cons
 		bl_buf_printf(&line, "All %llu paths were there",
 			      (unsigned long long)stats->paths);
 	} else {
-		bl_buf_printf(&line, "Copied %llu of %llu paths: ",
-			      (unsigned long long)stats->sent_paths,
-			      (unsigned long long)stats->paths);
-		bl_buf_put_bytes(&line, stats->wire_bytes);
-		bl_buf_puts(&line, " for ");
-		bl_buf_put_bytes(&line, stats->nar_bytes);
+		bl_buf_puts(&line, "Copied ");
+		bl_copy_stats_sum(stats, &line);
 	}
-	const struct bl_ui_copied copied = { stats->paths, stats->sent_paths, stats->nar_bytes,
-					     stats->wire_bytes, stats->list_bytes };
 	out.outcome = "copied";
-	out.copied = &copied;
+	out.copied = stats;
 	out.headline = bl_buf_str(&line);
 	bl_ui_result(t->ui, name_of(t, i), &out);
 }
@@ -117,11 +83,7 @@ static int deliver(const struct bl_args *args, const struct bl_delivery *items, 
 		.items = items,
 		.n = n,
 		.parallel = (unsigned)args->parallel,
-		.engine = { /* where much may be written for a while */
-			    .dir = bl_tmp_dir("/var/tmp"),
-			    .level = args->compression == BL_NOT_GIVEN ? BL_ENGINE_ADAPTS
-								       : (int)args->compression,
-			    .memory_bytes = args->memory << 20 },
+		.engine = bl_cmd_engine(args),
 		.phase = on_phase,
 		.line = on_line,
 		.progress = on_progress,
@@ -175,7 +137,8 @@ static const struct bl_option push_options[] = {
 	BL_FLEET_OPTIONS,
 	BL_EVAL_OPTIONS,
 	BL_BUILD_OPTIONS,
-	COPY_OPTIONS,
+	BL_COPY_OPTIONS,
+	BL_PARALLEL_OPTION,
 	{ "keep-going", 'k', BL_OPT_FLAG, NULL, "push the systems that can be built",
 	  offsetof(struct bl_args, keep_going), 0, 0 },
 	{ "build-host", 0, BL_OPT_STRING, "HOST",
@@ -240,6 +203,8 @@ static int find_host(const char *name, struct bl_fleet *out, struct bl_err *err)
 	if (bl_fleet_single(name, NULL, out, err) < 0 || bl_select(out, &all, &sel, err) < 0 ||
 	    bl_cmd_agents(out, &sel, err) < 0)
 		return -1;
+	/* nothing is kept or activated there: Nix may take it from that user */
+	out->nodes[0].may_stay_user = true;
 	return 0;
 }
 
@@ -275,7 +240,8 @@ static int run_copy(const struct bl_args *args)
 static const struct bl_option copy_options[] = {
 	{ "to", 0, BL_OPT_LIST, "HOST,...", "the hosts, as ssh knows them",
 	  offsetof(struct bl_args, to), 0, 0 },
-	COPY_OPTIONS,
+	BL_COPY_OPTIONS,
+	BL_PARALLEL_OPTION,
 	BL_COMMON_OPTIONS,
 };
 

@@ -477,6 +477,8 @@ static int run_dry_activate(const struct bl_args *args)
 	if (rc == 0)
 		rc = bl_cmd_local_check(r.node, &err);
 	if (rc == 0)
+		rc = bl_cmd_agents(&r.fleet, &r.sel, &err);
+	if (rc == 0)
 		rc = bl_dry_activate(r.node, &status, &text, &err);
 	if (rc == 0)
 		fputs(text, stdout);

@@ -77,6 +77,12 @@ static void on_note(void *ctx, size_t i, const char *text)
 	record(t, i, "belay", text);
 }
 
+static void on_copying(void *ctx, size_t i, const struct bl_copy_stats *stats)
+{
+	struct bl_telling *t = ctx;
+	bl_ui_copying(t->ui, name_of(t, i), stats);
+}
+
 static int on_starting(void *ctx, size_t i, const char *system_old, uint64_t epoch,
 		       const uint8_t key[BL_KEY_LEN], struct bl_err *err)
 {
@@ -167,6 +173,7 @@ static const struct bl_drive_observer observer = {
 	.phase = on_phase,
 	.output = on_output,
 	.note = on_note,
+	.copying = on_copying,
 	.starting = on_starting,
 	.started = on_started,
 	.result = on_result,

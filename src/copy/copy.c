@@ -9,22 +9,7 @@
 struct bl_copy {
 	struct bl_proc *proc;
 	struct bl_copy_spec spec;
-	struct bl_buf lines;
 };
-
-static void on_err(void *ctx, const char *data, size_t len)
-{
-	struct bl_copy *c = ctx;
-	bl_buf_append(&c->lines, data, len);
-	for (char *end = NULL; (end = memchr(bl_buf_str(&c->lines), '\n', c->lines.len));) {
-		size_t n = (size_t)(end - c->lines.data);
-		bl_autofree char *line = bl_xstrndup(c->lines.data, n);
-		bl_buf_drop(&c->lines, n + 1);
-		c->spec.line(c->spec.ctx, line);
-	}
-	if (c->lines.len > 65536)
-		bl_buf_clear(&c->lines);
-}
 
 void bl_copy_explain(const char *said, int status, char **out_what, char **out_remedy)
 {
@@ -44,7 +29,6 @@ static void on_exit_(void *ctx, int status, const char *err_tail)
 	if (status != 0)
 		bl_copy_explain(err_tail, status, &what, &remedy);
 	c->spec.done(c->spec.ctx, what, remedy);
-	bl_buf_free(&c->lines);
 	free(c);
 }
 
@@ -69,29 +53,27 @@ int bl_copy_start(uv_loop_t *loop, const struct bl_copy_spec *spec, struct bl_co
 	bl_autofree char *options = bl_ssh_nix_options(spec->control);
 	bl_autofree char *env = bl_xprintf("NIX_SSHOPTS=%s", options);
 	const char *const env_add[] = { env, NULL };
-	static const char *const head[] = { "nix",         "--extra-experimental-features",
-					    "nix-command", "copy",
-					    "-v",          "--no-check-sigs" };
+	static const char *const head[] = { "nix", "--extra-experimental-features",
+					    "nix-command", "copy", "--no-check-sigs" };
 	for (size_t i = 0; i < BL_COUNT(head); i++)
 		bl_strv_add(&argv, head[i]);
 	if (spec->node->substitute_on_target)
 		bl_strv_add(&argv, "--substitute-on-destination");
 	bl_strv_add(&argv, "--to");
 	bl_strv_add(&argv, url);
-	for (size_t i = 0; spec->paths[i]; i++)
-		bl_strv_add(&argv, spec->paths[i]);
+	bl_strv_add(&argv, spec->path);
 	struct bl_copy *c = bl_xcalloc(1, sizeof(*c));
 	c->spec = *spec;
+	c->spec.path = NULL;
 	struct bl_proc_spec proc = {
 		.argv = (const char *const *)argv.items,
 		.env_add = env_add,
-		.on_err = on_err,
 		.on_exit = on_exit_,
 		.ctx = c,
 	};
 	if (bl_proc_start(loop, &proc, &c->proc, err) < 0) {
 		free(c);
-		return bl_err_wrap(err, "copy the closure");
+		return bl_err_wrap(err, "copy the agent");
 	}
 	*out = c;
 	return 0;
@@ -102,6 +84,5 @@ void bl_copy_drop(struct bl_copy *c)
 	if (!c)
 		return;
 	bl_proc_drop(c->proc);
-	bl_buf_free(&c->lines);
 	free(c);
 }

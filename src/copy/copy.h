@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Moving closures to hosts. Today the user's `nix copy` does it, on the work connection. */
+/*
+ * The agent's way to a host that has none: the user's `nix copy`, on the work connection. What
+ * moves closures (copy/send.h) needs an agent there.
+ */
 #ifndef BELAY_COPY_COPY_H
 #define BELAY_COPY_COPY_H
 
@@ -10,11 +13,10 @@ struct bl_copy;
 
 struct bl_copy_spec {
 	const struct bl_node *node;
-	const char *control;      /* control socket of the work connection */
-	bool elevated;            /* Nix on the host has to become root first */
-	const char *const *paths; /* store paths whose closures are to be valid there */
-	void (*line)(void *ctx, const char *line); /* what it tells */
-	/* last of all; @what NULL when every path is valid on the host now */
+	const char *control; /* control socket of the work connection */
+	bool elevated;       /* Nix on the host has to become root first */
+	const char *path;    /* whose closure is to be valid there; borrowed for the call */
+	/* last of all; @what NULL when it is valid on the host now */
 	void (*done)(void *ctx, const char *what, const char *remedy);
 	void *ctx;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "copy/deliver.h"
 
+#include "base/clock.h"
 #include "copy/copy.h"
 #include "host/agent.h"
 
@@ -11,8 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PARALLEL 10
-#define TICK_MS  200
+#define PARALLEL       10
+#define TICK_MS        200
+#define RECONNECTS_MAX 6
+#define PAUSE_S        2 /* before the first, twice as long before the second, ... */
 
 struct host {
 	struct deliverer *d;
@@ -22,6 +25,9 @@ struct host {
 	struct bl_copy *agent; /* on its way there */
 	struct bl_send *send;
 	char *control;
+	bool copying; /* a connection came as far as that */
+	unsigned reconnects;
+	int64_t again_ns; /* boot time of the next connection, 0: none is waited for */
 	bool over;
 };
 
@@ -39,14 +45,15 @@ struct deliverer {
 
 static void begin_more(struct deliverer *d);
 
-static void end(struct host *h, const struct bl_send_stats *stats, const char *what,
+static void end(struct host *h, const struct bl_copy_stats *stats, const char *what,
 		const char *remedy)
 {
-	static const struct bl_send_stats nothing = { 0 };
+	static const struct bl_copy_stats nothing = { 0 };
 	struct deliverer *d = h->d;
 	if (h->over)
 		return;
 	h->over = true;
+	h->again_ns = 0;
 	h->send = NULL;
 	d->spec->done(d->spec->ctx, h->i, stats ? stats : &nothing, what, remedy);
 	bl_copy_drop(BL_STEAL(h->agent));
@@ -55,7 +62,7 @@ static void end(struct host *h, const struct bl_send_stats *stats, const char *w
 	begin_more(d);
 }
 
-static void on_sent(void *ctx, const struct bl_send_stats *stats, const char *what,
+static void on_sent(void *ctx, const struct bl_copy_stats *stats, const char *what,
 		    const char *remedy)
 {
 	end(ctx, stats, what, remedy);
@@ -67,7 +74,7 @@ static void on_line(void *ctx, const char *line)
 	h->d->spec->line(h->d->spec->ctx, h->i, line);
 }
 
-static void on_progress(void *ctx, const struct bl_send_stats *stats)
+static void on_progress(void *ctx, const struct bl_copy_stats *stats)
 {
 	struct host *h = ctx;
 	h->d->spec->progress(h->d->spec->ctx, h->i, stats);
@@ -96,13 +103,11 @@ static void on_need_agent(void *ctx, const char *machine)
 		end(h, NULL, what, remedy);
 		return;
 	}
-	const char *const paths[] = { agent, NULL };
 	const struct bl_copy_spec spec = {
 		.node = h->node,
 		.control = h->control,
 		.elevated = bl_session_elevated(h->session) && !h->node->sudo_password,
-		.paths = paths,
-		.line = on_line,
+		.path = agent,
 		.done = on_agent_there,
 		.ctx = h,
 	};
@@ -124,6 +129,7 @@ static void on_hello(struct host *h)
 		.ctx = h,
 	};
 	h->d->spec->phase(h->d->spec->ctx, h->i, "copy");
+	h->copying = true;
 	bl_send_start(h->d->engine, &spec, &h->send);
 }
 
@@ -160,7 +166,15 @@ static void on_gone(void *ctx, const char *what, const char *remedy)
 	struct host *h = ctx;
 	h->session = NULL;
 	bl_send_drop(BL_STEAL(h->send));
-	end(h, NULL, what, remedy);
+	if (!h->copying || h->reconnects == RECONNECTS_MAX) {
+		end(h, NULL, what, remedy);
+		return;
+	}
+	/* what came is not sent again */
+	bl_autofree char *text = bl_xprintf("cut off: %s; connecting again", what);
+	on_line(h, text);
+	h->reconnects++;
+	h->again_ns = bl_now_boot_ns() + PAUSE_S * h->reconnects * BL_NS_PER_S;
 }
 
 static void connect_host(struct host *h)
@@ -173,7 +187,12 @@ static void connect_host(struct host *h)
 		.gone = on_gone,
 	};
 	struct bl_err err = { 0 };
-	h->control = bl_xprintf("%s/%zu", h->d->dir, h->i);
+	h->again_ns = 0;
+	/* a master that is on its way out may still hold the name of the one before */
+	if (h->control)
+		unlink(h->control);
+	free(h->control);
+	h->control = bl_xprintf("%s/%zu.%u", h->d->dir, h->i, h->reconnects);
 	h->d->spec->phase(h->d->spec->ctx, h->i, "connect");
 	/* read while ssh logs in */
 	bl_engine_expect(h->d->engine, h->d->spec->items[h->i].tops);
@@ -211,6 +230,10 @@ static void on_signal(uv_signal_t *handle, int sig BL_UNUSED)
 static void on_tick(uv_timer_t *timer)
 {
 	struct deliverer *d = timer->data;
+	int64_t now = bl_now_boot_ns();
+	for (size_t i = 0; i < d->next; i++)
+		if (d->hosts[i].again_ns && now >= d->hosts[i].again_ns)
+			connect_host(&d->hosts[i]);
 	d->spec->tick(d->spec->ctx);
 }
 
@@ -249,11 +272,11 @@ static void run(struct deliverer *d)
 	free(d->hosts);
 }
 
-/* Threads for all processors, and some for what only waits; before the first of them. */
+/* Before the first of them. */
 static void set_threads(void)
 {
 	char text[16];
-	snprintf(text, sizeof(text), "%u", uv_available_parallelism() + 4);
+	snprintf(text, sizeof(text), "%u", bl_engine_threads());
 	setenv("UV_THREADPOOL_SIZE", text, 0);
 }
 

@@ -19,9 +19,9 @@ struct bl_deliver_spec {
 	/* @phase is "connect", "agent" or "copy" */
 	void (*phase)(void *ctx, size_t i, const char *phase);
 	void (*line)(void *ctx, size_t i, const char *line);
-	void (*progress)(void *ctx, size_t i, const struct bl_send_stats *stats);
+	void (*progress)(void *ctx, size_t i, const struct bl_copy_stats *stats);
 	/* the end of one; @what NULL: all of it is valid there */
-	void (*done)(void *ctx, size_t i, const struct bl_send_stats *stats, const char *what,
+	void (*done)(void *ctx, size_t i, const struct bl_copy_stats *stats, const char *what,
 		     const char *remedy);
 	void (*tick)(void *ctx);
 	void *ctx;

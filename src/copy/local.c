@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "copy/local.h"
 
-#include "store/query.h"
 #include "wire/copy.h"
 
 #include <stdlib.h>
@@ -58,14 +57,115 @@ int bl_local_make(struct bl_path_infos *infos, struct bl_local *out, struct bl_e
 	return 0;
 }
 
-int bl_local_read(const struct bl_strv *tops, struct bl_local *out, struct bl_err *err)
+int bl_catalog_begin(struct bl_catalog *c, struct bl_err *err)
 {
-	const struct bl_daemon_spec spec = { .quiet_ms = QUIET_MS };
-	bl_autodaemon struct bl_daemon *d = NULL;
-	BL_AUTO(bl_path_infos) infos = { 0 };
-	if (bl_daemon_open(&spec, &d, err) < 0 || bl_query_closure(d, tops, &infos, err) < 0 ||
-	    bl_local_make(&infos, out, err) < 0)
+	*c = (struct bl_catalog){ 0 };
+	if (uv_mutex_init(&c->lock) != 0)
+		return bl_err_set(err, BL_E_SYS, "no lock for this machine's store");
+	return 0;
+}
+
+void bl_catalog_end(struct bl_catalog *c)
+{
+	bl_daemon_close(BL_STEAL(c->daemon));
+	bl_strv_free(&c->tops);
+	bl_index_free(&c->index);
+	bl_path_infos_free(&c->all);
+	uv_mutex_destroy(&c->lock);
+}
+
+/* The collector spares what a root refers to; so roots of the tops are roots of all. */
+static int keep(struct bl_catalog *c, const struct bl_strv *tops, struct bl_err *err)
+{
+	static const struct bl_daemon_spec spec = { .quiet_ms = QUIET_MS };
+	bl_strv_append(&c->tops, tops);
+	if (c->daemon && bl_daemon_works(c->daemon))
+		return bl_query_temp_roots(c->daemon, tops, err);
+	/* roots go with their connection */
+	bl_daemon_close(BL_STEAL(c->daemon));
+	if (bl_daemon_open(&spec, &c->daemon, err) < 0)
+		return -1;
+	return bl_query_temp_roots(c->daemon, &c->tops, err);
+}
+
+static void add(struct bl_catalog *c, struct bl_path_info *info)
+{
+	const char *path = info->path;
+	bl_index_put(&c->index, path, bl_path_infos_take(&c->all, info));
+}
+
+/* Asks about those of @paths that are not known yet. */
+static int learn(struct bl_catalog *c, const struct bl_strv *paths, struct bl_err *err)
+{
+	BL_AUTO(bl_strv) unknown = { 0 };
+	struct bl_path_infos more = { 0 };
+	size_t at = 0;
+	for (size_t i = 0; i < paths->n; i++)
+		if (!bl_index_find(&c->index, paths->items[i], &at))
+			bl_strv_add(&unknown, paths->items[i]);
+	if (unknown.n == 0)
+		return 0;
+	if (bl_query_infos(c->daemon, &unknown, &more, err) < 0)
+		return -1;
+	for (size_t i = 0; i < more.n; i++)
+		if (!bl_index_find(&c->index, more.items[i].path, &at))
+			add(c, &more.items[i]);
+	bl_path_infos_free(&more);
+	return 0;
+}
+
+static void want(struct bl_index *seen, const char *path, struct bl_strv *out)
+{
+	size_t at = 0;
+	if (bl_index_find(seen, path, &at))
+		return;
+	bl_index_put(seen, path, 0);
+	bl_strv_add(out, path);
+}
+
+/* What is known of @tops and of all that they refer to, references first. */
+static int gather(struct bl_catalog *c, const struct bl_strv *tops, struct bl_path_infos *out,
+		  struct bl_err *err)
+{
+	BL_AUTO(bl_index) seen = { 0 };
+	BL_AUTO(bl_strv) now = { 0 };
+	for (size_t i = 0; i < tops->n; i++)
+		want(&seen, tops->items[i], &now);
+	while (now.n > 0) {
+		BL_AUTO(bl_strv) next = { 0 };
+		if (learn(c, &now, err) < 0)
+			return -1;
+		for (size_t i = 0; i < now.n; i++) {
+			size_t at = 0;
+			bl_index_find(&c->index, now.items[i], &at);
+			struct bl_path_info info = c->all.items[at];
+			for (size_t k = 0; k < info.references.n; k++)
+				want(&seen, info.references.items[k], &next);
+			bl_path_infos_take(out, &info);
+		}
+		bl_strv_free(&now);
+		now = next;
+		next = (struct bl_strv){ 0 };
+	}
+	return bl_path_infos_sort(out, err);
+}
+
+int bl_local_read(struct bl_catalog *catalog, const struct bl_strv *tops, struct bl_local *out,
+		  struct bl_err *err)
+{
+	struct bl_path_infos infos = { 0 };
+	uv_mutex_lock(&catalog->lock);
+	int rc = keep(catalog, tops, err);
+	if (rc == 0)
+		rc = gather(catalog, tops, &infos, err);
+	uv_mutex_unlock(&catalog->lock);
+	if (rc == 0)
+		rc = bl_local_make(&infos, out, err);
+	if (rc < 0) {
+		free(infos.items);
 		return bl_err_wrap(err, "this machine's store");
+	}
+	out->borrowed = true;
 	return 0;
 }
 
@@ -78,6 +178,9 @@ void bl_local_free(struct bl_local *l)
 	free(l->number);
 	free(l->place);
 	bl_strv_free(&l->sorted);
-	bl_path_infos_free(&l->infos);
+	if (l->borrowed)
+		free(l->infos.items);
+	else
+		bl_path_infos_free(&l->infos);
 	*l = (struct bl_local){ 0 };
 }

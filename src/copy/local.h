@@ -5,9 +5,30 @@
 #define BELAY_COPY_LOCAL_H
 
 #include "store/info.h"
+#include "store/query.h"
+
+#include <uv.h>
+
+/*
+ * What this machine's store has, as far as somebody asked: each path is read once for all
+ * closures, over one connection to the Nix daemon, which keeps them from the garbage collector.
+ * Threads may share it.
+ */
+struct bl_catalog {
+	uv_mutex_t lock;
+	struct bl_daemon *daemon;
+	struct bl_strv tops; /* that it has roots of */
+	struct bl_path_infos all;
+	struct bl_index index; /* places in all */
+};
+
+int bl_catalog_begin(struct bl_catalog *c, struct bl_err *err) BL_MUST_CHECK;
+/* From here on nothing is kept any more. Closures that were read go first. */
+void bl_catalog_end(struct bl_catalog *c);
 
 struct bl_local {
 	struct bl_path_infos infos; /* references before those who refer to them */
+	bool borrowed;              /* what they consist of is the catalog's */
 	/* the references of each, as places in infos */
 	uint32_t **refs;
 	size_t *n_refs;
@@ -19,10 +40,11 @@ struct bl_local {
 };
 
 /*
- * The closure of @tops. Blocks while it asks the Nix daemon, a moment for thousands of paths.
- * BL_E_FAILED names a path that is not valid here. The caller owns @out: bl_local_free().
+ * The closure of @tops, which @catalog keeps from before it is read until it ends. Blocks while
+ * it asks the Nix daemon, a moment for thousands of paths. BL_E_FAILED names a path that is not
+ * valid here. The caller owns @out: bl_local_free().
  */
-int bl_local_read(const struct bl_strv *tops, struct bl_local *out,
+int bl_local_read(struct bl_catalog *catalog, const struct bl_strv *tops, struct bl_local *out,
 		  struct bl_err *err) BL_MUST_CHECK;
 /*
  * The same of a closure that is known, references before those who refer to them. Takes over

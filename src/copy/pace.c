@@ -62,13 +62,13 @@ int bl_pace_level(const struct bl_pace *p, bool patch)
 {
 	if (p->fixed >= 0)
 		return p->fixed;
+	/* a patch knows no levels; this one is for when its base cannot be read */
+	if (patch)
+		return 3;
 	if (!bl_pace_known(p))
-		return patch ? 3 : 1;
+		return 1;
 	if (p->left_bytes == 0)
 		return 10;
-	/* a patch is read from memory at either level, and small in any case */
-	if (patch)
-		return rate(p) < 2.5e6 ? 10 : 3;
 	const struct tier *best = &tiers[0];
 	double least = 0;
 	for (size_t i = 0; i < BL_COUNT(tiers); i++) {

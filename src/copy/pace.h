@@ -25,7 +25,8 @@ void bl_pace_begin(struct bl_pace *p, int fixed);
 void bl_pace_tick(struct bl_pace *p, uint64_t bytes, bool waiting);
 /* Whether that is more than a guess. */
 bool bl_pace_known(const struct bl_pace *p);
-/* The level of zstd for the next piece, with or without a base; 0: as it is. */
+/* The level of zstd for the next piece; 0: as it is. One that has a base looks at it only where
+ * that cannot be read. */
 int bl_pace_level(const struct bl_pace *p, bool patch);
 
 #endif

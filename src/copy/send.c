@@ -5,6 +5,7 @@
 #include "copy/pace.h"
 #include "copy/spool.h"
 #include "store/path.h"
+#include "store/sign.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,8 +19,10 @@
 #define UNREAD_BYTES (4UL << 20)    /* that ssh and the kernels hold at the most, about */
 #define GUESS_BYTES  (16UL << 20)   /* that are sent at a level which is a guess */
 #define PROGRESS_MS  200
-#define BOUND_MIN    (4ULL << 20) /* a host that has less is told nothing by older paths */
-#define PAIRS_MAX    16384        /* in a frame */
+#define RATE_NS      (2 * BL_NS_PER_S) /* the rate that is told is that of so long */
+#define NAMED_MAX    20                /* so many paths are told by name */
+#define BOUND_MIN    (4ULL << 20)      /* a host that has less is told nothing by older paths */
+#define PAIRS_MAX    16384             /* in a frame */
 
 /* A closure of this machine, read in a thread once for all who need it. */
 struct closure {
@@ -27,16 +30,24 @@ struct closure {
 	struct bl_engine *engine;
 	struct bl_strv tops;
 	struct bl_local local;
+	/* of each path the signature that was made for it; NULL: none. Only what some host
+	 * lacks is signed, and once for all of them */
+	char **sigs;
+	uv_mutex_t signing;
 	struct bl_err err;
 	uv_work_t work;
 	bool ready;
+	bool expected; /* somebody is about to send it */
+	unsigned users;
 };
 
 struct bl_engine {
 	uv_loop_t *loop;
+	struct bl_catalog catalog;
 	struct bl_spool *spool;
 	uint64_t memory_bytes;
 	int level; /* as the spec's */
+	const struct bl_sign_key *sign;
 	struct closure *closures;
 	struct bl_send *sends;
 	struct bl_send *walk; /* the next one of a walk through them */
@@ -58,7 +69,7 @@ struct bl_send {
 	struct bl_send *next;
 	struct bl_engine *engine;
 	struct bl_send_spec spec;
-	struct bl_send_stats stats;
+	struct bl_copy_stats stats;
 	enum stage stage;
 	struct closure *new, *old;
 	bool *valid; /* by number */
@@ -82,7 +93,42 @@ struct bl_send {
 	uint64_t measured_from; /* bytes of the wire that have left */
 	int64_t told_ns;
 	uint64_t alive_bytes; /* the wire's, when that was looked at last */
+	/* of the rate that is told */
+	int64_t began_ns, mark_ns;
+	uint64_t mark_bytes;
 };
+
+/* ---- who uses a closure */
+
+static struct closure *hold(struct closure *c)
+{
+	c->users++;
+	c->expected = false;
+	return c;
+}
+
+static void free_closure(struct closure *c)
+{
+	for (size_t i = 0; c->sigs && i < c->local.infos.n; i++)
+		free(c->sigs[i]);
+	free(c->sigs);
+	uv_mutex_destroy(&c->signing);
+	bl_strv_free(&c->tops);
+	bl_local_free(&c->local);
+	free(c);
+}
+
+/* One that nobody uses is quickly made again from the catalog. */
+static void let_go(struct closure *c)
+{
+	if (!c || --c->users > 0 || !c->ready || c->expected)
+		return;
+	struct closure **at = &c->engine->closures;
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	free_closure(c);
+}
 
 /* ---- the end */
 
@@ -107,6 +153,8 @@ static void free_send(struct bl_send *s)
 {
 	give_back(s);
 	bl_load_free(&s->load);
+	let_go(s->new);
+	let_go(s->old);
 	free(s->valid);
 	free(s->again);
 	free(s);
@@ -152,7 +200,8 @@ static void pump_all(void *ctx)
 static void read_closure(uv_work_t *work)
 {
 	struct closure *c = work->data;
-	if (bl_local_read(&c->tops, &c->local, &c->err) < 0 && c->err.code == BL_E_NONE)
+	if (bl_local_read(&c->engine->catalog, &c->tops, &c->local, &c->err) < 0 &&
+	    c->err.code == BL_E_NONE)
 		bl_err_set_(&c->err, BL_E_FAILED, 0, "the closure could not be read");
 }
 
@@ -177,10 +226,12 @@ static struct closure *closure_of(struct bl_engine *e, const struct bl_strv *top
 {
 	/* what failed may go well the next time */
 	for (struct closure *c = e->closures; c; c = c->next)
-		if (same_list(&c->tops, tops) && c->err.code == BL_E_NONE)
+		if (same_list(&c->tops, tops) && (!c->ready || c->err.code == BL_E_NONE))
 			return c;
 	struct closure *c = bl_xcalloc(1, sizeof(*c));
 	c->engine = e;
+	if (uv_mutex_init(&c->signing) != 0)
+		abort();
 	bl_strv_append(&c->tops, tops);
 	c->next = e->closures;
 	e->closures = c;
@@ -225,6 +276,8 @@ static void ask(struct bl_send *s)
 	BL_AUTO(bl_kv) kv = { 0 };
 	struct bl_err err = { 0 };
 	bl_kv_set_u64(&kv, "paths", paths->n);
+	if (s->new->tops.n == 1)
+		bl_kv_set(&kv, "top", s->new->tops.items[0]);
 	bl_kv_set(&kv, "substitute", s->spec.substitute ? "1" : "0");
 	bl_session_send(s->spec.session, BL_MSG_COPY, &kv);
 	int rc = 0;
@@ -242,6 +295,7 @@ static void ask(struct bl_send *s)
 		end_err(s, &err);
 }
 
+/* The lists are the caller's; what is in them, and everything else, is borrowed. */
 static void take_info(const struct bl_send *s, uint32_t place, struct bl_copy_info *out)
 {
 	const struct bl_local *l = &s->new->local;
@@ -252,12 +306,16 @@ static void take_info(const struct bl_send *s, uint32_t place, struct bl_copy_in
 		.deriver = info->deriver,
 		.ca = info->ca,
 		.n_refs = l->n_refs[place],
-		.sigs = info->sigs,
 	};
 	memcpy(out->nar_hash, info->nar_hash, sizeof(out->nar_hash));
 	out->refs = bl_xcalloc(out->n_refs + 1, sizeof(*out->refs));
 	for (size_t i = 0; i < out->n_refs; i++)
 		out->refs[i] = l->number[l->refs[place][i]];
+	out->sigs.items = bl_xcalloc(info->sigs.n + 1, sizeof(*out->sigs.items));
+	for (; out->sigs.n < info->sigs.n; out->sigs.n++)
+		out->sigs.items[out->sigs.n] = info->sigs.items[out->sigs.n];
+	if (s->new->sigs && s->new->sigs[place])
+		out->sigs.items[out->sigs.n++] = s->new->sigs[place];
 }
 
 static int send_infos(struct bl_send *s, struct bl_err *err)
@@ -268,6 +326,7 @@ static int send_infos(struct bl_send *s, struct bl_err *err)
 		take_info(s, s->load.order[i], &info);
 		bl_copy_put_info(&block, &info);
 		free(info.refs);
+		free(info.sigs.items);
 		if ((block.len > BLOCK_FULL || i + 1 == s->load.n) &&
 		    send_block(s, BL_COPY_INFOS, &block, err) < 0)
 			return -1;
@@ -371,13 +430,36 @@ static int send_some(struct bl_send *s, struct bl_err *err)
 	return 1;
 }
 
+/* What has gone into the connection. */
+static uint64_t bytes_gone(const struct bl_send *s, bool *waiting)
+{
+	uint64_t queued = bl_session_queued(s->spec.session);
+	*waiting = queued > 0;
+	/* other messages wait there too */
+	return queued < s->stats.wire_bytes ? s->stats.wire_bytes - queued : 0;
+}
+
 static void tell(struct bl_send *s)
 {
 	int64_t now = bl_now_boot_ns();
+	struct bl_copy_stats *st = &s->stats;
+	bool waiting = false;
+	uint64_t gone = bytes_gone(s, &waiting);
 	if (now - s->told_ns < PROGRESS_MS * BL_NS_PER_MS)
 		return;
 	s->told_ns = now;
-	s->spec.progress(s->spec.ctx, &s->stats);
+	if (now - s->mark_ns > RATE_NS) {
+		st->rate = (gone - s->mark_bytes) * BL_NS_PER_S / (uint64_t)(now - s->mark_ns);
+		s->mark_ns = now;
+		s->mark_bytes = gone;
+	}
+	/* without what had come before, which took no time now */
+	uint64_t kept = s->second ? 0 : s->load.kept_bytes;
+	if (st->done_bytes > kept)
+		st->left_s = (uint64_t)((double)(st->nar_bytes - st->done_bytes) *
+					(double)(now - s->began_ns) /
+					(double)(st->done_bytes - kept) / (double)BL_NS_PER_S);
+	s->spec.progress(s->spec.ctx, st);
 }
 
 /* Whether it is at what had come in part: the host gives that to its Nix first. */
@@ -392,13 +474,12 @@ static bool is_kept(const struct bl_send *s)
 
 static void measure(struct bl_send *s)
 {
-	uint64_t queued = bl_session_queued(s->spec.session);
-	/* other messages wait there too */
-	uint64_t left = queued < s->stats.wire_bytes ? s->stats.wire_bytes - queued : 0;
+	bool waiting = false;
+	uint64_t gone = bytes_gone(s, &waiting);
 	/* that waiting says nothing of the line */
 	if (is_kept(s))
 		s->measured_from = s->stats.wire_bytes + UNREAD_BYTES;
-	bl_pace_tick(&s->pace, left, queued > 0 && left >= s->measured_from);
+	bl_pace_tick(&s->pace, gone, waiting && gone >= s->measured_from);
 }
 
 /*
@@ -411,6 +492,18 @@ static size_t ahead(const struct bl_send *s)
 	bool known = bl_pace_known(&s->pace) ||
 		     s->stats.wire_bytes >= s->measured_from + GUESS_BYTES;
 	return known || patch ? AHEAD : 1;
+}
+
+/* What people know from `nix copy`, as far as it can be read. */
+static void tell_paths(struct bl_send *s)
+{
+	bl_autofree char *text = bl_xprintf("copying %zu paths...", s->load.n);
+	s->spec.line(s->spec.ctx, text);
+	for (size_t i = 0; s->load.n <= NAMED_MAX && i < s->load.n; i++) {
+		const char *path = s->new->local.infos.items[s->load.order[i]].path;
+		bl_autofree char *one = bl_xprintf("copying path '%s'...", path);
+		s->spec.line(s->spec.ctx, one);
+	}
 }
 
 static void send_pieces(struct bl_send *s)
@@ -440,13 +533,42 @@ static void send_pieces(struct bl_send *s)
 
 /* ---- what to send */
 
+static int plan_with(struct bl_send *s, const struct closure *old)
+{
+	return bl_load_plan(&s->new->local, s->valid, &s->kept, old ? &old->local : NULL,
+			    s->bound, &s->load, &s->plan_err);
+}
+
+/* Of hosts that need the same, the first one's thread makes them, and the others wait. */
+static void sign(const struct bl_sign_key *key, struct closure *c, const struct bl_load *load)
+{
+	const struct bl_path_infos *infos = &c->local.infos;
+	uv_mutex_lock(&c->signing);
+	if (!c->sigs)
+		c->sigs = bl_xcalloc(infos->n + 1, sizeof(*c->sigs));
+	for (size_t i = 0; i < load->n; i++) {
+		uint32_t at = load->order[i];
+		char *sig = c->sigs[at] ? NULL : bl_sign(key, &infos->items[at]);
+		/* others are read at the same time */
+		if (sig)
+			c->sigs[at] = sig;
+	}
+	uv_mutex_unlock(&c->signing);
+}
+
 static void plan(uv_work_t *work)
 {
 	struct bl_send *s = work->data;
-	if (bl_load_plan(&s->new->local, s->valid, &s->kept, s->old ? &s->old->local : NULL,
-			 s->bound, &s->load, &s->plan_err) < 0 &&
-	    s->plan_err.code == BL_E_NONE)
+	int rc = plan_with(s, s->old);
+	/* what cannot be paired is sent as it is */
+	if (rc < 0 && s->old && s->plan_err.code == BL_E_INPUT) {
+		s->plan_err = (struct bl_err){ 0 };
+		rc = plan_with(s, NULL);
+	}
+	if (rc < 0 && s->plan_err.code == BL_E_NONE)
 		bl_err_set_(&s->plan_err, BL_E_FAILED, 0, "the closure cannot be planned");
+	if (s->plan_err.code == BL_E_NONE && s->engine->sign)
+		sign(s->engine->sign, s->new, &s->load);
 }
 
 static void say_kept(struct bl_send *s)
@@ -482,6 +604,9 @@ static void on_planned(uv_work_t *work, int status BL_UNUSED)
 		return;
 	}
 	s->stage = SENDING;
+	s->began_ns = s->mark_ns = s->told_ns = bl_now_boot_ns();
+	s->mark_bytes = s->stats.wire_bytes;
+	tell_paths(s);
 	say_kept(s);
 	pump(s);
 }
@@ -513,7 +638,7 @@ static void pump(struct bl_send *s)
 		if (s->old && s->old->ready &&
 		    (s->old->err.code != BL_E_NONE ||
 		     memcmp(s->old->local.digest, s->old_digest, BL_SHA256_LEN) != 0))
-			s->old = NULL;
+			let_go(BL_STEAL(s->old));
 		if (!s->old || s->old->ready)
 			begin_plan(s);
 		break;
@@ -554,14 +679,16 @@ static void on_have(struct bl_send *s, const struct bl_kv *kv)
 	    bl_unhex(bl_kv_str(kv, "old_digest"), s->old_digest, BL_SHA256_LEN, NULL) == 0) {
 		BL_AUTO(bl_strv) tops = { 0 };
 		bl_strv_add(&tops, old);
-		s->old = closure_of(s->engine, &tops);
+		s->old = hold(closure_of(s->engine, &tops));
 	}
 }
 
-/* OK, which is believed when the host has been sent everything, or has said that it had it. */
+/* OK, which is believed when the host has been sent everything, or has said that it had it: of
+ * every path, or of the one that refers to them all. */
 static void on_ok(struct bl_send *s)
 {
-	if (s->stage == SENT || (s->stage == ASKED && s->all_valid))
+	bool by_top = !s->had && s->new->tops.n == 1;
+	if (s->stage == SENT || (s->stage == ASKED && (s->all_valid || by_top)))
 		end(s, NULL, NULL);
 	else
 		end(s, "its agent says that it is done before it can be", other_version);
@@ -656,7 +783,7 @@ void bl_send_start(struct bl_engine *e, const struct bl_send_spec *spec, struct 
 	bl_pace_begin(&s->pace, e->level);
 	s->next = e->sends;
 	e->sends = s;
-	s->new = closure_of(e, spec->tops);
+	s->new = hold(closure_of(e, spec->tops));
 	s->spec.tops = NULL;
 	*out = s;
 	pump(s);
@@ -676,6 +803,12 @@ void bl_send_drop(struct bl_send *s)
 
 /* ---- the engine */
 
+/* One for each processor, and some for what only waits. */
+unsigned bl_engine_threads(void)
+{
+	return uv_available_parallelism() + 4;
+}
+
 int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_engine **out,
 		  struct bl_err *err)
 {
@@ -683,10 +816,16 @@ int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_
 	e->loop = loop;
 	e->memory_bytes = spec->memory_bytes ? spec->memory_bytes : PIECE_BYTES;
 	e->level = spec->level;
+	e->sign = spec->sign;
 	const struct bl_spool_spec spool = {
 		.dir = spec->dir, .limit_bytes = SPOOL_BYTES, .news = pump_all, .ctx = e
 	};
+	if (bl_catalog_begin(&e->catalog, err) < 0) {
+		free(e);
+		return -1;
+	}
 	if (bl_spool_new(loop, &spool, &e->spool, err) < 0) {
+		bl_catalog_end(&e->catalog);
 		free(e);
 		return -1;
 	}
@@ -706,7 +845,7 @@ static void free_timer(uv_handle_t *timer)
 
 void bl_engine_expect(struct bl_engine *e, const struct bl_strv *tops)
 {
-	(void)closure_of(e, tops);
+	closure_of(e, tops)->expected = true;
 }
 
 void bl_engine_free(struct bl_engine *e)
@@ -723,9 +862,8 @@ void bl_engine_free(struct bl_engine *e)
 	struct closure *next = NULL;
 	for (struct closure *c = e->closures; c; c = next) {
 		next = c->next;
-		bl_strv_free(&c->tops);
-		bl_local_free(&c->local);
-		free(c);
+		free_closure(c);
 	}
+	bl_catalog_end(&e->catalog);
 	free(e);
 }

@@ -6,9 +6,12 @@
 #ifndef BELAY_COPY_SEND_H
 #define BELAY_COPY_SEND_H
 
+#include "copy/stats.h"
 #include "host/session.h"
 
 #include <uv.h>
+
+struct bl_sign_key;
 
 /* What the hosts of a run share. */
 struct bl_engine;
@@ -17,9 +20,15 @@ struct bl_engine_spec {
 	const char *dir;       /* for the file of what is to be sent; only while it runs */
 	int level;             /* of zstd, 1 to 19; 0: none; BL_ENGINE_ADAPTS */
 	uint64_t memory_bytes; /* for a piece and its base together; 0: the default */
+	/* what is sent is signed with it; borrowed. NULL: the signatures that there are go
+	 * along */
+	const struct bl_sign_key *sign;
 };
 
 #define BL_ENGINE_ADAPTS (-1)
+
+/* Threads of libuv's that an engine keeps busy. */
+unsigned bl_engine_threads(void);
 
 /* The caller owns @out: bl_engine_free(), when all of its sends have ended or were dropped. */
 int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_engine **out,
@@ -31,15 +40,6 @@ void bl_engine_expect(struct bl_engine *e, const struct bl_strv *tops);
 
 struct bl_send; /* one closure to one host */
 
-struct bl_send_stats {
-	uint64_t paths;      /* of the closure */
-	uint64_t sent_paths; /* of which the host lacked */
-	uint64_t nar_bytes;  /* of these */
-	uint64_t done_bytes; /* of these, what was sent in whatever form, or had come before */
-	uint64_t wire_bytes; /* in frames */
-	uint64_t list_bytes; /* of these, in frames that no piece is in */
-};
-
 /* Nothing of the engine's may be dropped from within line() and progress(). */
 struct bl_send_spec {
 	struct bl_session *session; /* whose msg(), frame() and drained() are passed on */
@@ -48,9 +48,9 @@ struct bl_send_spec {
 	/* a line that the host's Nix, or belay, says about it */
 	void (*line)(void *ctx, const char *text);
 	/* now and then */
-	void (*progress)(void *ctx, const struct bl_send_stats *stats);
+	void (*progress)(void *ctx, const struct bl_copy_stats *stats);
 	/* last of all; @what NULL when every path is valid on the host now */
-	void (*done)(void *ctx, const struct bl_send_stats *stats, const char *what,
+	void (*done)(void *ctx, const struct bl_copy_stats *stats, const char *what,
 		     const char *remedy);
 	void *ctx;
 };

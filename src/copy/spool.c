@@ -14,7 +14,8 @@
 #define HASH_FUNCTION(key, len, out) memcpy(&(out), key, sizeof(out))
 #include <uthash.h>
 
-#define EXTENT (1UL << 20) /* the file is given away in these */
+#define EXTENT   (1UL << 20) /* the file is given away in these */
+#define CONTENTS 16384       /* that are remembered, if so many are not in use */
 
 struct extent {
 	uint64_t at;
@@ -49,6 +50,7 @@ struct bl_spool {
 	uv_mutex_t lock;
 	uv_async_t *async;
 	struct bl_spooled *all; /* by key */
+	size_t n;
 	struct bl_spooled *queue, **queue_end;
 	unsigned running, most;
 	bool ending;
@@ -68,6 +70,22 @@ static void on_async(uv_async_t *async)
 		s->spec.news(s->spec.ctx);
 }
 
+static int begin_events(struct bl_spool *s, struct bl_err *err)
+{
+	int rc = uv_mutex_init(&s->lock);
+	if (rc != 0)
+		return bl_err_sys(err, -rc, "make a lock");
+	s->async = bl_xcalloc(1, sizeof(*s->async));
+	rc = uv_async_init(s->loop, s->async, on_async);
+	if (rc != 0) {
+		free(s->async);
+		uv_mutex_destroy(&s->lock);
+		return bl_err_sys(err, -rc, "make a wakeup for threads");
+	}
+	s->async->data = s;
+	return 0;
+}
+
 int bl_spool_new(uv_loop_t *loop, const struct bl_spool_spec *spec, struct bl_spool **out,
 		 struct bl_err *err)
 {
@@ -84,12 +102,14 @@ int bl_spool_new(uv_loop_t *loop, const struct bl_spool_spec *spec, struct bl_sp
 	s->dir = bl_xstrdup(spec->dir);
 	s->queue_end = &s->queue;
 	s->most = uv_available_parallelism();
-	uv_mutex_init(&s->lock);
-	s->async = bl_xcalloc(1, sizeof(*s->async));
-	uv_async_init(loop, s->async, on_async);
-	s->async->data = s;
-	*out = s;
-	return 0;
+	if (begin_events(s, err) == 0) {
+		*out = s;
+		return 0;
+	}
+	close(fd);
+	free(s->dir);
+	free(s);
+	return -1;
 }
 
 /* ---- making, in a thread of the loop's pool */
@@ -192,6 +212,9 @@ static void free_lists(struct bl_make *m)
 	free((void *)(uintptr_t)m->olds);
 	free((void *)(uintptr_t)m->pairs);
 	/* NOLINTEND(performance-no-int-to-ptr) */
+	m->news = NULL;
+	m->olds = NULL;
+	m->pairs = NULL;
 }
 
 static void *copy_of(const void *list, size_t n, size_t size)
@@ -213,11 +236,13 @@ static struct bl_spooled *find(struct bl_spool *s, const uint8_t *key)
 static void insert(struct bl_spool *s, struct bl_spooled *c)
 {
 	HASH_ADD(hh, s->all, key, BL_SHA256_LEN, c);
+	s->n++;
 }
 
 static void take_out(struct bl_spool *s, struct bl_spooled *c)
 {
 	HASH_DEL(s->all, c);
+	s->n--;
 }
 /* NOLINTEND(readability-function-cognitive-complexity) */
 
@@ -239,6 +264,8 @@ static void on_made(uv_work_t *work, int status BL_UNUSED)
 	struct bl_spool *s = c->spool;
 	c->running = false;
 	s->running--;
+	/* it is not made again */
+	free_lists(&c->make);
 	if (s->ending)
 		return;
 	/* nobody is to find a failure that was somebody else's */
@@ -268,7 +295,8 @@ static bool is_full(struct bl_spool *s)
 	uv_mutex_lock(&s->lock);
 	bool full = s->kept_bytes > s->spec.limit_bytes;
 	uv_mutex_unlock(&s->lock);
-	return full;
+	/* a copy of an old path has no bytes */
+	return full || s->n >= CONTENTS;
 }
 
 /* What nobody reads, the oldest first. */

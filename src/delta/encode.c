@@ -13,6 +13,13 @@
 #define WINDOW_LOG_MIN 10
 #define WINDOW_LOG_MAX 30
 
+/* Of patches; measured with bench/copy's updates and with bench/delta. */
+#define PATCH_LEVEL   1
+#define TABLE_SHARE   4 /* a place in the table for 2^4 bytes of base and new */
+#define TABLE_LOG_MIN 20
+#define TABLE_LOG_MAX 23 /* of four bytes each */
+#define LONG_MATCH    128
+
 struct bl_encoder {
 	ZSTD_CCtx *z; /* NULL until a frame needs it */
 	struct bl_delta_head head;
@@ -52,11 +59,38 @@ static int window_log(const struct bl_delta_head *h)
 	return bits;
 }
 
+static int table_log(int window)
+{
+	int bits = window - TABLE_SHARE;
+	bits = bits < TABLE_LOG_MIN   ? TABLE_LOG_MIN
+	       : bits > TABLE_LOG_MAX ? TABLE_LOG_MAX
+				      : bits;
+	return bits < window ? bits : window;
+}
+
+/*
+ * What is new lies in small pieces between what the base has, and behind each of them the place
+ * in the base has to be found again. That wants a table which knows most of the base's places;
+ * that of zstd's levels is for some hundred KiB. With a large one the plainest search, one look
+ * at each place, finds more than the careful ones of higher levels, which fill it with matches
+ * that are short and near. Long matches are searched for besides: they are most of a patch.
+ */
 static size_t begin_patch(struct bl_encoder *e)
 {
-	size_t r = ZSTD_CCtx_setParameter(e->z, ZSTD_c_windowLog, window_log(&e->head));
-	if (!ZSTD_isError(r))
-		r = ZSTD_CCtx_setParameter(e->z, ZSTD_c_enableLongDistanceMatching, 1);
+	int window = window_log(&e->head);
+	const struct {
+		ZSTD_cParameter what;
+		int value;
+	} set[] = {
+		{ ZSTD_c_compressionLevel, PATCH_LEVEL },
+		{ ZSTD_c_windowLog, window },
+		{ ZSTD_c_hashLog, table_log(window) },
+		{ ZSTD_c_enableLongDistanceMatching, 1 },
+		{ ZSTD_c_ldmMinMatch, LONG_MATCH },
+	};
+	size_t r = 0;
+	for (size_t i = 0; i < BL_COUNT(set) && !ZSTD_isError(r); i++)
+		r = ZSTD_CCtx_setParameter(e->z, set[i].what, set[i].value);
 	if (!ZSTD_isError(r))
 		r = ZSTD_CCtx_refPrefix(e->z, e->base, (size_t)e->head.base_bytes);
 	return r;

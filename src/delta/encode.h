@@ -15,8 +15,8 @@ void bl_encoder_free(struct bl_encoder *e); /* NULL is fine */
  * Begins a frame, and drops one that was not ended.
  *
  * @h      what it is to be: its size is known beforehand. It does not go into the content.
- * @level  of zstd, 1 to 19 (1, 3 and 10 are what links of different speeds want); not looked at
- *         by RAW and COPY
+ * @level  of zstd, 1 to 19 (1, 3 and 10 are what links of different speeds want), of
+ *         ZSTD only: a patch has a search of its own, and no level found more for what it took
  * @base   as bl_decoder_begin()'s
  * @sink   gets the content in parts of at most BL_DELTA_CHUNK bytes; copied, its argument
  *         borrowed until the frame has ended

@@ -642,6 +642,7 @@ int bl_fleet_single(const char *host, const char *toplevel, struct bl_fleet *out
 	if (!bl_is_name(node->name))
 		node->name[0] = '_';
 	elevate_by_sudo(node);
+	node->substitute_on_target = true;
 	*out = (struct bl_fleet){ .nodes = node, .n = 1 };
 	return 0;
 }

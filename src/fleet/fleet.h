@@ -31,6 +31,7 @@ struct bl_node {
 	uint32_t success_timeout_s; /* how long the host waits for the confirmation */
 	uint32_t switch_timeout_s;  /* how long the activation may take */
 	struct bl_strv elevate;     /* how another user than root becomes root: "sudo" "-n" */
+	bool may_stay_user;         /* where that fails, the user's own rights may be enough */
 	char *sudo_password;        /* what sudo asks for there; NULL: nothing is asked */
 	bool substitute_on_target;
 	char *agent;          /* the agent for it, see host/agent.h; NULL until it is needed */

@@ -11,6 +11,7 @@
 #define NEED_AGENT "belay-need-agent "
 #define NOT_NIXOS  "belay-not-nixos"
 #define USER       "belay-user "
+#define STAYS      "belay-stays"
 #define NOISE_MAX  65536
 #define BANNER_LEN (sizeof(BL_WIRE_BANNER) - 2) /* without the line's end */
 
@@ -40,6 +41,8 @@ static void hear_line(struct bl_session *s, const char *line)
 {
 	if (bl_starts_with(line, USER))
 		s->elevated = strcmp(line + strlen(USER), "0") != 0;
+	else if (strcmp(line, STAYS) == 0)
+		s->elevated = false;
 	else if (strcmp(line, NOT_NIXOS) == 0)
 		s->not_nixos = true;
 	else if (bl_starts_with(line, NEED_AGENT) && !s->asked) {

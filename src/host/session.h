@@ -45,7 +45,8 @@ void bl_session_send_frame(struct bl_session *s, uint16_t type, const void *payl
 			   size_t len);
 /* Bytes that were sent and have not gone into the connection yet. */
 size_t bl_session_queued(const struct bl_session *s);
-/* Whether the login is not root's, so that Nix on the host needs the elevation too. */
+/* Whether the login is not root's and has become root, so that Nix on the host has to as well.
+ */
 bool bl_session_elevated(const struct bl_session *s);
 /* Whether any byte of the agent came over it. */
 bool bl_session_heard(const struct bl_session *s);

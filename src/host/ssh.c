@@ -100,7 +100,10 @@ char *bl_ssh_remote(const struct bl_node *node, const char *script, const char *
 	/* $1 script, $2 number of arguments for it, those, then the words of the elevation */
 	static const char outer[] =
 		"u=$(id -u); echo \"belay-user $u\"; if [ \"$u\" = 0 ]; then exec /bin/sh -c \"$@\"; fi; "
-		"s=$1; shift; exec %s /bin/sh -c \"$s\" \"$@\"";
+		"s=$1; shift; %sexec %s /bin/sh -c \"$s\" \"$@\"";
+	/* sudo reads ahead what is for the agent, hence its own input */
+	static const char or_stay[] =
+		"%s true < /dev/null > /dev/null 2>&1 || { echo belay-stays; exec /bin/sh -c \"$s\" \"$@\"; }; ";
 	BL_AUTO(bl_buf) elevate = { 0 };
 	BL_AUTO(bl_buf) cmd = { 0 };
 	for (size_t i = 0; i < node->elevate.n; i++) {
@@ -108,9 +111,11 @@ char *bl_ssh_remote(const struct bl_node *node, const char *script, const char *
 		/* plain words: fleet.c refuses others */
 		bl_buf_puts(&elevate, node->elevate.items[i]);
 	}
+	bl_autofree char *stay = node->may_stay_user ? bl_xprintf(or_stay, bl_buf_str(&elevate))
+						     : bl_xstrdup("");
 	bl_autofree char *program = node->sudo_password
 					    ? bl_xstrdup(outer_asking)
-					    : bl_xprintf(outer, bl_buf_str(&elevate));
+					    : bl_xprintf(outer, stay, bl_buf_str(&elevate));
 	bl_buf_puts(&cmd, "exec /bin/sh -c ");
 	bl_buf_put_shell_word(&cmd, program);
 	bl_buf_puts(&cmd, " sh ");

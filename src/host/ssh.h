@@ -34,7 +34,8 @@ char *bl_ssh_nix_options(const char *control);
 /*
  * A command for the login shell on the host that prints "belay-user UID", becomes root by the
  * node's elevation where needed, and runs the POSIX shell @script with @args as $2, $3, ... ($1
- * is the session's SSH_CONNECTION). Where the node has a sudo password, that has to be the
+ * is the session's SSH_CONNECTION). A user who may stay one and cannot become root runs it as
+ * it is, behind a line "belay-stays". Where the node has a sudo password, that has to be the
  * first line of the command's input: bl_ssh_password_line, a new string; NULL: it has none.
  */
 char *bl_ssh_remote(const struct bl_node *node, const char *script, const char *const *args);

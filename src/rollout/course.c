@@ -13,10 +13,11 @@ static const struct bl_course_step table[BL_PH_NPHASES][BL_CE_NEVENTS] = {
 		[BL_CE_STOP] = TO(DONE, END),
 	},
 	[BL_PH_CONNECT] = {
-		[BL_CE_NEED_AGENT] = TO(BOOTSTRAP, COPY_BOTH),
+		[BL_CE_NEED_AGENT] = TO(BOOTSTRAP, COPY_AGENT),
 		[BL_CE_HELLO] = TO(COPY, COPY),
 		[BL_CE_UNCHANGED] = TO(DONE, END),
 		[BL_CE_LOST] = TO(DONE, END),
+		[BL_CE_CUT] = TO(REJOIN, REJOIN),
 		[BL_CE_FAILED] = TO(DONE, END),
 		[BL_CE_STOP] = TO(DONE, END),
 	},
@@ -27,7 +28,7 @@ static const struct bl_course_step table[BL_PH_NPHASES][BL_CE_NEVENTS] = {
 		[BL_CE_STOP] = TO(DONE, END),
 	},
 	[BL_PH_GREET] = {
-		[BL_CE_HELLO] = TO(PREFLIGHT, PREFLIGHT),
+		[BL_CE_HELLO] = TO(COPY, COPY),
 		[BL_CE_UNCHANGED] = TO(DONE, END),
 		[BL_CE_LOST] = TO(DONE, END),
 		[BL_CE_FAILED] = TO(DONE, END),
@@ -36,7 +37,12 @@ static const struct bl_course_step table[BL_PH_NPHASES][BL_CE_NEVENTS] = {
 	[BL_PH_COPY] = {
 		[BL_CE_COPIED] = TO(PREFLIGHT, PREFLIGHT),
 		[BL_CE_LOST] = TO(DONE, END),
+		[BL_CE_CUT] = TO(REJOIN, REJOIN),
 		[BL_CE_FAILED] = TO(DONE, END),
+		[BL_CE_STOP] = TO(DONE, END),
+	},
+	[BL_PH_REJOIN] = {
+		[BL_CE_TIMER] = TO(CONNECT, CONNECT),
 		[BL_CE_STOP] = TO(DONE, END),
 	},
 	[BL_PH_PREFLIGHT] = {
@@ -107,8 +113,9 @@ struct bl_course_step bl_course_next(enum bl_phase phase, enum bl_course_event e
 const char *bl_phase_name(enum bl_phase phase)
 {
 	static const char *const names[BL_PH_NPHASES] = {
-		"idle",   "connect", "copy",    "connect", "copy",   "preflight", "ready",
-		"switch", "switch",  "confirm", "confirm", "verify", "verify",    "done",
+		"idle",    "connect",   "agent",  "connect", "copy",
+		"connect", "preflight", "ready",  "switch",  "switch",
+		"confirm", "confirm",   "verify", "verify",  "done",
 	};
 	return phase < BL_PH_NPHASES ? names[phase] : "?";
 }

@@ -11,9 +11,10 @@
 enum bl_phase {
 	BL_PH_IDLE,
 	BL_PH_CONNECT,   /* the work connection is being made */
-	BL_PH_BOOTSTRAP, /* the agent and the closure are copied to a host without an agent */
+	BL_PH_BOOTSTRAP, /* the agent is copied to a host without one */
 	BL_PH_GREET,     /* that agent is being started */
 	BL_PH_COPY,
+	BL_PH_REJOIN, /* the connection was cut while it copied: a pause before the next one */
 	BL_PH_PREFLIGHT,
 	BL_PH_READY, /* waits until all hosts are, and for its wave */
 	BL_PH_START,
@@ -40,6 +41,7 @@ enum bl_course_event {
 	BL_CE_STARTED,
 	BL_CE_WAITING,    /* the host waits for the confirmation */
 	BL_CE_LOST,       /* the work connection is gone, or silent */
+	BL_CE_CUT,        /* the same, while nothing is at stake and it is worth another try */
 	BL_CE_TRY_FAILED, /* a fresh connection did not come through */
 	BL_CE_TIMER,
 	BL_CE_COMMITTED,  /* the host says so */
@@ -52,9 +54,10 @@ enum bl_course_event {
 enum bl_course_action {
 	BL_CA_NONE,
 	BL_CA_CONNECT,
-	BL_CA_COPY_BOTH, /* agent and closure */
+	BL_CA_COPY_AGENT,
 	BL_CA_GREET,
 	BL_CA_COPY,
+	BL_CA_REJOIN, /* a timer: BL_CE_TIMER */
 	BL_CA_PREFLIGHT,
 	BL_CA_READY,
 	BL_CA_START,

@@ -206,6 +206,7 @@ static void end_of_loop(struct bl_drive *d)
 		}
 		bl_way_free(h);
 	}
+	bl_engine_free(d->engine);
 	uv_close((uv_handle_t *)&d->tick, NULL);
 	uv_close((uv_handle_t *)&d->on_int, NULL);
 	uv_close((uv_handle_t *)&d->on_term, NULL);
@@ -288,6 +289,17 @@ static void init_rollout(struct bl_drive *d, enum bl_stage *stages)
 	};
 }
 
+/* Where there is something to be sent. */
+static int start_engine(struct bl_drive *d, struct bl_err *err)
+{
+	bool sends = false;
+	for (size_t i = 0; i < d->spec->n; i++)
+		sends |= bl_way_is_sent(d->spec, d->spec->nodes[i]);
+	if (!sends)
+		return 0;
+	return bl_engine_new(&d->loop, &d->spec->engine, &d->engine, err);
+}
+
 int bl_drive(const struct bl_drive_spec *spec, struct bl_drive_report *out, struct bl_err *err)
 {
 	struct bl_drive d = { .spec = spec, .dir = "/tmp/belay-XXXXXX" };
@@ -301,8 +313,13 @@ int bl_drive(const struct bl_drive_spec *spec, struct bl_drive_report *out, stru
 	if (!mkdtemp(d.dir))
 		return bl_err_set(err, BL_E_SYS, "make a folder in /tmp for control sockets");
 	signal(SIGPIPE, SIG_IGN);
-	bl_outside_threads(count_checks(spec));
+	bl_outside_threads(count_checks(spec) + bl_engine_threads());
 	uv_loop_init(&d.loop);
+	if (start_engine(&d, err) < 0) {
+		bl_loop_end(&d.loop);
+		rmdir(d.dir);
+		return -1;
+	}
 	uv_timer_init(&d.loop, &d.tick);
 	uv_signal_init(&d.loop, &d.on_int);
 	uv_signal_init(&d.loop, &d.on_term);

@@ -4,7 +4,7 @@
 #ifndef BELAY_ROLLOUT_DRIVE_H
 #define BELAY_ROLLOUT_DRIVE_H
 
-#include "fleet/fleet.h"
+#include "copy/send.h"
 #include "guard/proof.h"
 #include "rollout/outcome.h"
 #include "rollout/waves.h"
@@ -24,6 +24,8 @@ struct bl_drive_observer {
 	void (*phase)(void *ctx, size_t i, const char *phase, const char *line);
 	void (*output)(void *ctx, size_t i, const char *stream, const char *line);
 	void (*note)(void *ctx, size_t i, const char *text);
+	/* how far its system is; NULL where none is sent */
+	void (*copying)(void *ctx, size_t i, const struct bl_copy_stats *stats);
 	/* a line of the preflight; @level "ok", "warning" or "failed". NULL: only what failed
 	 * is told, as the result's reason and notes, and one note of what is not covered */
 	void (*item)(void *ctx, size_t i, const char *name, const char *level, const char *text,
@@ -63,6 +65,7 @@ struct bl_drive_spec {
 	bool force_drift;
 	bool preflight_only; /* the preflight alone; a node's out_path may be "", and is not
 				copied */
+	struct bl_engine_spec engine; /* what the systems are sent by */
 	const char *run;
 	const char *owner;                    /* user@machine, for people */
 	const struct bl_drive_resume *resume; /* one a node, or NULL: a new deployment */

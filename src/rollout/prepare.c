@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RECONNECTS_MAX 5
+#define RECONNECTS_MAX 6
 
 static bool runs_new(const struct bl_way *h)
 {
@@ -110,55 +110,96 @@ static void on_checked(struct bl_way *h)
 	bl_way_apply(h, h->d->spec->preflight_only ? BL_CE_UNCHANGED : BL_CE_CHECKED);
 }
 
-static void on_copy_line(void *ctx, const char *line)
+bool bl_way_is_sent(const struct bl_drive_spec *spec, const struct bl_node *node)
 {
-	struct bl_way *h = ctx;
-	if (bl_starts_with(line, "copying "))
-		bl_way_observer(h)->output(h->d->spec->ctx, h->i, "copy", line);
+	/* a local host's store is this machine's */
+	return !spec->preflight_only && !spec->taking_back && !spec->resume &&
+	       !node->built_there && !node->plan.local;
 }
 
-static void on_copy_done(void *ctx, const char *what, const char *remedy)
+/* ---- copying: the agent by the user's Nix, and what it is there for by our own engine */
+
+static void on_agent_there(void *ctx, const char *what, const char *remedy)
 {
 	struct bl_way *h = ctx;
-	h->copy = NULL;
+	h->agent = NULL;
 	if (what) {
-		bl_autofree char *reason = bl_xprintf("copying the closure failed: %s", what);
+		bl_autofree char *reason = bl_xprintf("copying the agent failed: %s", what);
 		bl_way_blame(h, BL_OUT_FAILED, reason, remedy);
 	}
 	bl_way_apply(h, what ? BL_CE_FAILED : BL_CE_COPIED);
 }
 
-void bl_way_copy(struct bl_way *h, bool with_agent)
+void bl_way_copy_agent(struct bl_way *h)
 {
-	const char *paths[3] = { 0 };
-	size_t n = 0;
+	struct bl_err err = { 0 };
+	bl_autofree char *agent = bl_agent_for(h->node->agent, bl_kv_str(&h->facts, "machine"));
 	/* this machine's store is the host's */
 	if (h->node->plan.local) {
 		bl_way_apply(h, BL_CE_COPIED);
 		return;
 	}
-	if (!h->d->spec->preflight_only && !h->d->spec->taking_back && !h->node->built_there)
-		paths[n++] = h->node->out_path;
-	bl_autofree char *agent = bl_agent_for(h->node->agent, bl_kv_str(&h->facts, "machine"));
-	if (with_agent)
-		paths[n++] = agent;
-	if (n == 0) {
-		bl_way_apply(h, BL_CE_COPIED);
-		return;
-	}
-	struct bl_err err = { 0 };
 	const struct bl_copy_spec spec = {
 		.node = h->node,
 		.control = h->control,
 		/* with a password there is nobody to give it to another sudo */
 		.elevated = bl_session_elevated(h->work) && !h->node->sudo_password,
-		.paths = paths,
-		.line = on_copy_line,
-		.done = on_copy_done,
+		.path = agent,
+		.done = on_agent_there,
 		.ctx = h,
 	};
-	if (bl_copy_start(&h->d->loop, &spec, &h->copy, &err) < 0)
-		on_copy_done(h, err.msg, "install Nix on this machine");
+	if (bl_copy_start(&h->d->loop, &spec, &h->agent, &err) < 0)
+		on_agent_there(h, err.msg, "install Nix on this machine");
+}
+
+static void on_copy_line(void *ctx, const char *line)
+{
+	struct bl_way *h = ctx;
+	bl_way_observer(h)->output(h->d->spec->ctx, h->i, "copy", line);
+}
+
+static void on_copying(void *ctx, const struct bl_copy_stats *stats)
+{
+	struct bl_way *h = ctx;
+	bl_way_observer(h)->copying(h->d->spec->ctx, h->i, stats);
+}
+
+static void on_copied(void *ctx, const struct bl_copy_stats *stats, const char *what,
+		      const char *remedy)
+{
+	struct bl_way *h = ctx;
+	h->send = NULL;
+	if (what) {
+		bl_autofree char *reason = bl_xprintf("copying the closure failed: %s", what);
+		bl_way_blame(h, BL_OUT_FAILED, reason, remedy);
+	} else if (stats->sent_paths > 0) {
+		BL_AUTO(bl_buf) line = { 0 };
+		bl_buf_puts(&line, "copied ");
+		bl_copy_stats_sum(stats, &line);
+		on_copy_line(h, bl_buf_str(&line));
+	}
+	bl_way_apply(h, what ? BL_CE_FAILED : BL_CE_COPIED);
+}
+
+void bl_way_copy(struct bl_way *h)
+{
+	BL_AUTO(bl_strv) tops = { 0 };
+	if (!bl_way_is_sent(h->d->spec, h->node)) {
+		bl_way_apply(h, BL_CE_COPIED);
+		return;
+	}
+	bl_strv_add(&tops, h->node->out_path);
+	const struct bl_send_spec spec = {
+		.session = h->work,
+		.tops = &tops,
+		.substitute = h->node->substitute_on_target,
+		.line = on_copy_line,
+		.progress = on_copying,
+		.done = on_copied,
+		.ctx = h,
+	};
+	h->copying = true;
+	bl_send_start(h->d->engine, &spec, &h->send);
 }
 
 static void on_need_agent(void *ctx, const char *machine)
@@ -177,24 +218,34 @@ static void on_need_agent(void *ctx, const char *machine)
 }
 
 /* What is known of it may be hours old by now: all of it is asked for anew. */
-static void prepare_again(struct bl_way *h, const char *what)
+static void prepare_again(struct bl_way *h, const char *when, const char *what)
 {
-	bl_autofree char *text =
-		bl_xprintf("lost while it waited for its turn: %s; connecting again", what);
+	bl_autofree char *text = bl_xprintf("%s: %s; connecting again", when, what);
 	bl_way_note(h, text);
 	h->reconnects++;
 	*bl_way_stage(h) = BL_ST_PREPARING;
 	bl_kv_free(&h->facts);
 	bl_buf_clear(&h->uncovered);
-	bl_way_apply(h, BL_CE_LOST);
 }
 
 static void on_work_gone(void *ctx, const char *what, const char *remedy)
 {
 	struct bl_way *h = ctx;
+	bool again = h->reconnects < RECONNECTS_MAX;
+	bool joining = h->copying && h->phase == BL_PH_CONNECT;
+	bl_send_drop(BL_STEAL(h->send));
 	h->work = NULL;
-	if (h->phase == BL_PH_READY && h->reconnects < RECONNECTS_MAX) {
-		prepare_again(h, what);
+	if (h->phase == BL_PH_READY && again) {
+		prepare_again(h, "lost while it waited for its turn", what);
+		bl_way_apply(h, BL_CE_LOST);
+		return;
+	}
+	/* what came is not sent again */
+	if ((h->phase == BL_PH_COPY || joining) && again) {
+		prepare_again(h,
+			      joining ? "still away" : "cut off while it was sent its system",
+			      what);
+		bl_way_apply(h, BL_CE_CUT);
 		return;
 	}
 	if (!bl_phase_is_open(h->phase))
@@ -209,6 +260,10 @@ static void on_work_msg(void *ctx, const struct bl_msg *m)
 {
 	struct bl_way *h = ctx;
 	h->heard_ns = bl_now_boot_ns();
+	if (h->send) {
+		bl_send_msg(h->send, m);
+		return;
+	}
 	switch (m->type) {
 	case BL_MSG_HELLO:
 		on_hello(h, m);
@@ -247,11 +302,37 @@ static void on_work_msg(void *ctx, const struct bl_msg *m)
 	}
 }
 
+static void on_work_frame(void *ctx, const struct bl_frame *f)
+{
+	struct bl_way *h = ctx;
+	if (h->send)
+		bl_send_frame(h->send, f);
+}
+
+static void on_work_drained(void *ctx)
+{
+	struct bl_way *h = ctx;
+	if (h->send)
+		bl_send_drained(h->send);
+}
+
+/* Its closure is read while ssh logs in. */
+static void expect_closure(struct bl_way *h)
+{
+	BL_AUTO(bl_strv) tops = { 0 };
+	if (!bl_way_is_sent(h->d->spec, h->node))
+		return;
+	bl_strv_add(&tops, h->node->out_path);
+	bl_engine_expect(h->d->engine, &tops);
+}
+
 void bl_way_connect(struct bl_way *h)
 {
 	static const struct bl_session_events events = {
 		.need_agent = on_need_agent,
 		.msg = on_work_msg,
+		.frame = on_work_frame,
+		.drained = on_work_drained,
 		.gone = on_work_gone,
 	};
 	struct bl_err err = { 0 };
@@ -259,6 +340,7 @@ void bl_way_connect(struct bl_way *h)
 	if (h->control)
 		unlink(h->control);
 	free(h->control);
+	expect_closure(h);
 	h->control = bl_xprintf("%s/%zu.%u", h->d->dir, h->i, h->reconnects);
 	if (bl_session_work(&h->d->loop, h->node, h->control, h->node->agent,
 			    h->d->spec->preflight_only ? "" : h->node->out_path, &events, h,

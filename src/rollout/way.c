@@ -42,9 +42,10 @@ bool bl_way_is_undecided(const struct bl_way *h)
 
 static void drop_all(struct bl_way *h)
 {
+	bl_send_drop(BL_STEAL(h->send));
+	bl_copy_drop(BL_STEAL(h->agent));
 	bl_session_drop(BL_STEAL(h->work));
 	bl_session_drop(BL_STEAL(h->fresh));
-	bl_copy_drop(BL_STEAL(h->copy));
 	bl_outside_drop(BL_STEAL(h->checks));
 	explicit_bzero(h->key, sizeof(h->key));
 }
@@ -104,14 +105,18 @@ static void do_action(struct bl_way *h, enum bl_course_action action)
 	case BL_CA_CONNECT:
 		bl_way_connect(h);
 		return;
-	case BL_CA_COPY_BOTH:
-		bl_way_copy(h, true);
+	case BL_CA_COPY_AGENT:
+		bl_way_copy_agent(h);
 		return;
 	case BL_CA_GREET:
 		bl_session_go(h->work);
 		return;
 	case BL_CA_COPY:
-		bl_way_copy(h, false);
+		bl_way_copy(h);
+		return;
+	case BL_CA_REJOIN:
+		h->wake_ns = bl_now_boot_ns() +
+			     bl_course_pause_ms(h->reconnects, false, false) * BL_NS_PER_MS;
 		return;
 	case BL_CA_PREFLIGHT:
 		bl_way_preflight(h);
@@ -141,8 +146,7 @@ static void do_action(struct bl_way *h, enum bl_course_action action)
 static const char *line_of(const struct bl_way *h, enum bl_course_action action)
 {
 	bool back = h->d->spec->taking_back;
-	if (action == BL_CA_COPY_BOTH ||
-	    (action == BL_CA_COPY && !back && !h->node->built_there))
+	if (action == BL_CA_COPY && bl_way_is_sent(h->d->spec, h->node))
 		return "Copying closure to host..";
 	if (action == BL_CA_START)
 		return back ? "Taking it back to its previous system.."
@@ -200,6 +204,10 @@ static void watch_time(struct bl_way *h, int64_t now)
  */
 static void watch_preparation(struct bl_way *h, int64_t now)
 {
+	if (h->phase == BL_PH_REJOIN && now >= h->wake_ns) {
+		bl_way_apply(h, BL_CE_TIMER);
+		return;
+	}
 	bool limited = h->phase == BL_PH_CONNECT || h->phase == BL_PH_GREET ||
 		       h->phase == BL_PH_PREFLIGHT;
 	if (!limited || now - h->phase_ns < PREPARE_MS * BL_NS_PER_MS)

@@ -8,7 +8,7 @@
 #define BELAY_ROLLOUT_WAY_H
 
 #include "copy/copy.h"
-#include "host/session.h"
+#include "copy/send.h"
 #include "rollout/check.h"
 #include "rollout/course.h"
 #include "rollout/drive.h"
@@ -32,7 +32,8 @@ struct bl_way {
 	const struct bl_node *node;
 	enum bl_phase phase;
 	struct bl_session *work, *fresh;
-	struct bl_copy *copy;
+	struct bl_copy *agent; /* on its way there */
+	struct bl_send *send;  /* its closure */
 	struct bl_outside *checks;
 	enum bl_outside_state outside;
 	char *outside_reason; /* when it is bad */
@@ -46,7 +47,8 @@ struct bl_way {
 	/* of the two logs: lines heard, and to be passed over on a new connection */
 	uint64_t lines[2], skip[2];
 	unsigned tries;
-	unsigned reconnects; /* while it was ready and its wave had not begun */
+	unsigned reconnects; /* while it copied, or was ready and its wave had not begun */
+	bool copying;        /* a connection came as far as that */
 	bool held_told;      /* that it waits for the others of its wave */
 	bool login_told;     /* that somebody has to log in anew */
 	bool bound_told;     /* our start was answered */
@@ -74,6 +76,7 @@ struct bl_drive {
 	struct bl_way *hosts;
 	char dir[64]; /* of the control sockets */
 	uv_loop_t loop;
+	struct bl_engine *engine; /* NULL: nothing is copied in this run */
 	uv_timer_t tick;
 	uv_signal_t on_int, on_term;
 	int signals;
@@ -97,7 +100,10 @@ void bl_way_free(struct bl_way *h);
 
 /* prepare.c */
 void bl_way_connect(struct bl_way *h);
-void bl_way_copy(struct bl_way *h, bool with_agent);
+void bl_way_copy_agent(struct bl_way *h);
+void bl_way_copy(struct bl_way *h);
+/* Whether its system has to be brought to it. */
+bool bl_way_is_sent(const struct bl_drive_spec *spec, const struct bl_node *node);
 void bl_way_preflight(struct bl_way *h);
 
 /* follow.c */

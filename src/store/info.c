@@ -16,15 +16,22 @@ void bl_path_info_free(struct bl_path_info *info)
 	*info = (struct bl_path_info){ 0 };
 }
 
-struct bl_path_info *bl_path_infos_add(struct bl_path_infos *list, const char *path)
+size_t bl_path_infos_take(struct bl_path_infos *list, struct bl_path_info *info)
 {
 	if (list->n == list->cap) {
 		list->cap = list->cap ? 2 * list->cap : 16;
 		list->items = bl_xrealloc(list->items, list->cap, sizeof(list->items[0]));
 	}
-	struct bl_path_info *info = &list->items[list->n++];
-	*info = (struct bl_path_info){ .path = bl_xstrdup(path) };
-	return info;
+	list->items[list->n] = *info;
+	*info = (struct bl_path_info){ 0 };
+	return list->n++;
+}
+
+struct bl_path_info *bl_path_infos_add(struct bl_path_infos *list, const char *path)
+{
+	struct bl_path_info info = { .path = bl_xstrdup(path) };
+	size_t at = bl_path_infos_take(list, &info);
+	return &list->items[at];
 }
 
 void bl_path_infos_free(struct bl_path_infos *list)

@@ -32,6 +32,8 @@ struct bl_path_infos {
 void bl_path_info_free(struct bl_path_info *info);
 /* A new item with nothing but a copy of @path; borrowed until the next one is added. */
 struct bl_path_info *bl_path_infos_add(struct bl_path_infos *list, const char *path);
+/* Takes over what @info consists of, which is empty afterwards; its place in the list. */
+size_t bl_path_infos_take(struct bl_path_infos *list, struct bl_path_info *info);
 void bl_path_infos_free(struct bl_path_infos *list);
 
 /*

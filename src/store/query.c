@@ -10,13 +10,18 @@
 
 #define VALID_BURST 1000 /* paths of one question */
 
-static struct bl_exchange *begin(struct bl_daemon *d, const char *what,
-				 const struct bl_strv *paths, struct bl_err *err)
+static int check(const char *what, const struct bl_strv *paths, struct bl_err *err)
 {
 	for (size_t i = 0; i < paths->n; i++)
 		if (bl_store_path_check(paths->items[i], what, err) < 0)
-			return NULL;
-	return bl_daemon_topic(d, what, err);
+			return -1;
+	return 0;
+}
+
+static struct bl_exchange *begin(struct bl_daemon *d, const char *what,
+				 const struct bl_strv *paths, struct bl_err *err)
+{
+	return check(what, paths, err) < 0 ? NULL : bl_daemon_topic(d, what, err);
 }
 
 /* All answers are read; the first refusal is what is told. */
@@ -59,7 +64,7 @@ static int ask_each(struct bl_daemon *d, const char *what,
 		    void (*request)(struct bl_buf *b, const char *path), struct roots *r,
 		    struct bl_err *err)
 {
-	struct bl_exchange *x = begin(d, what, r->paths, err);
+	struct bl_exchange *x = bl_daemon_topic(d, what, err);
 	if (!x)
 		return -1;
 	for (size_t i = 0; i < r->paths->n; i++) {
@@ -76,16 +81,28 @@ static int ask_each(struct bl_daemon *d, const char *what,
 
 int bl_query_temp_roots(struct bl_daemon *d, const struct bl_strv *paths, struct bl_err *err)
 {
+	static const char what[] = "taking temporary roots";
 	struct roots r = { .paths = paths };
-	return ask_each(d, "taking temporary roots", bl_request_temp_root, &r, err);
+	if (check(what, paths, err) < 0)
+		return -1;
+	return ask_each(d, what, bl_request_temp_root, &r, err);
+}
+
+int bl_query_indirect_roots(struct bl_daemon *d, const struct bl_strv *links,
+			    struct bl_err *err)
+{
+	struct roots r = { .paths = links };
+	return ask_each(d, "making garbage roots", bl_request_indirect_root, &r, err);
 }
 
 int bl_query_substitute(struct bl_daemon *d, const struct bl_strv *paths, bool *out_valid,
 			struct bl_err *err)
 {
 	bl_autofree bool *valid = bl_xcalloc(paths->n, sizeof(bool));
+	static const char what[] = "substituting paths";
 	struct roots r = { .paths = paths, .valid = valid };
-	if (ask_each(d, "substituting paths", bl_request_substitute, &r, err) < 0)
+	if (check(what, paths, err) < 0 ||
+	    ask_each(d, what, bl_request_substitute, &r, err) < 0)
 		return -1;
 	for (size_t i = 0; i < paths->n; i++)
 		out_valid[i] = valid[i];

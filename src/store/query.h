@@ -16,6 +16,12 @@
  */
 int bl_query_temp_roots(struct bl_daemon *d, const struct bl_strv *paths,
 			struct bl_err *err) BL_MUST_CHECK;
+/*
+ * Keeps what each of @links (symbolic links, absolute) leads to from the garbage collector, as
+ * long as the link is there and leads to it.
+ */
+int bl_query_indirect_roots(struct bl_daemon *d, const struct bl_strv *links,
+			    struct bl_err *err) BL_MUST_CHECK;
 /* out_valid[i] says whether paths->items[i] is valid; the caller has room for all. */
 int bl_query_valid(struct bl_daemon *d, const struct bl_strv *paths, bool *out_valid,
 		   struct bl_err *err) BL_MUST_CHECK;

@@ -10,6 +10,7 @@
 enum {
 	OP_SUBSTITUTE = 10,
 	OP_TEMP_ROOT = 11,
+	OP_INDIRECT_ROOT = 12,
 	OP_INFO = 26,
 	OP_FIND = 29,
 	OP_VALID = 31,
@@ -59,6 +60,11 @@ static void put_op(struct bl_buf *b, uint64_t op, const char *text)
 void bl_request_temp_root(struct bl_buf *b, const char *path)
 {
 	put_op(b, OP_TEMP_ROOT, path);
+}
+
+void bl_request_indirect_root(struct bl_buf *b, const char *link)
+{
+	put_op(b, OP_INDIRECT_ROOT, link);
 }
 
 void bl_request_substitute(struct bl_buf *b, const char *path)

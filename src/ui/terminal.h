@@ -20,6 +20,7 @@ struct bl_row {
 	int64_t began_ns; /* 0: not yet */
 	int64_t phase_ns; /* the phase began */
 	int64_t ended_ns;
+	int64_t copy_told_ns; /* 0: copying was not told of yet */
 	char *outcome; /* NULL while there is no result; the next four likewise, as they came */
 	char *headline;
 	char *reason;

@@ -366,12 +366,24 @@ static void tell_wave(const struct bl_ui *ui, size_t wave, size_t waves, bool ca
 	end_event(ui, &b);
 }
 
-static void put_copied(struct bl_buf *b, const struct bl_ui_copied *c)
+static void put_copied(struct bl_buf *b, const struct bl_copy_stats *c)
 {
 	bl_buf_printf(b,
 		      ",\"paths\":%" PRIu64 ",\"sent_paths\":%" PRIu64 ",\"nar_bytes\":%" PRIu64
 		      ",\"wire_bytes\":%" PRIu64 ",\"list_bytes\":%" PRIu64,
 		      c->paths, c->sent_paths, c->nar_bytes, c->wire_bytes, c->list_bytes);
+}
+
+static void tell_copying(const struct bl_ui *ui, const char *host,
+			 const struct bl_copy_stats *c)
+{
+	BL_AUTO(bl_buf) b = { 0 };
+	begin_event(ui, &b, "copying", host);
+	put_copied(&b, c);
+	bl_buf_printf(&b,
+		      ",\"done_bytes\":%" PRIu64 ",\"rate\":%" PRIu64 ",\"left_s\":%" PRIu64,
+		      c->done_bytes, c->rate, c->left_s);
+	end_event(ui, &b);
 }
 
 static void tell_result(const struct bl_ui *ui, const char *host, const struct bl_ui_result *r)
@@ -521,6 +533,33 @@ void bl_ui_phase(struct bl_ui *ui, const char *host, const char *phase, const ch
 		say(ui, row, "", line);
 	if (ui->mode == BL_UI_TERMINAL)
 		draw(ui, !row);
+}
+
+void bl_ui_copying(struct bl_ui *ui, const char *host, const struct bl_copy_stats *stats)
+{
+	static const int every_s[] = {
+		[BL_UI_PLAIN] = 10, [BL_UI_TERMINAL] = 0, [BL_UI_JSON] = 1
+	};
+	struct bl_row *row = row_of(ui, host);
+	int64_t now = bl_now_boot_ns();
+	if (!row || !is_running(row))
+		return;
+	int64_t since = row->copy_told_ns > row->phase_ns ? row->copy_told_ns : row->phase_ns;
+	if (now - since < every_s[ui->mode] * BL_NS_PER_S)
+		return;
+	row->copy_told_ns = now;
+	if (ui->mode == BL_UI_JSON) {
+		tell_copying(ui, host, stats);
+		return;
+	}
+	BL_AUTO(bl_buf) line = { 0 };
+	bl_copy_stats_progress(stats, &line);
+	if (ui->mode == BL_UI_PLAIN) {
+		say(ui, row, "", bl_buf_str(&line));
+		return;
+	}
+	set_clean(&row->line, bl_buf_str(&line));
+	draw(ui, false);
 }
 
 void bl_ui_output(struct bl_ui *ui, const char *host, const char *stream, const char *line)

@@ -6,18 +6,9 @@
 #ifndef BELAY_UI_UI_H
 #define BELAY_UI_UI_H
 
-#include "base/base.h"
+#include "copy/stats.h"
 
 enum bl_ui_mode { BL_UI_PLAIN, BL_UI_TERMINAL, BL_UI_JSON };
-
-struct bl_ui_copied {
-	uint64_t paths;      /* of the closure */
-	uint64_t sent_paths; /* of which the host lacked */
-	uint64_t nar_bytes;  /* of these */
-	uint64_t wire_bytes; /* that were sent for all of it */
-	uint64_t list_bytes; /* of which for what the paths are called and Nix is to know of
-				them */
-};
 
 struct bl_ui_result {
 	/*
@@ -33,7 +24,7 @@ struct bl_ui_result {
 	const char *system;   /* the system the host runs now as far as is known, or NULL */
 	uint64_t epoch;       /* the host's number of the transaction, 0 for none */
 	size_t wave;          /* from 1; 0: there are none */
-	const struct bl_ui_copied *copied; /* what a copy took, or NULL */
+	const struct bl_copy_stats *copied; /* what a copy took, or NULL */
 };
 
 /* A derivation that is built. */
@@ -72,6 +63,11 @@ void bl_ui_wave(struct bl_ui *ui, size_t wave, size_t waves, bool canary,
 		const char *const *hosts, size_t n);
 /* @host enters a phase ("connect", "copy", ...); @line is for people and may be NULL. */
 void bl_ui_phase(struct bl_ui *ui, const char *host, const char *phase, const char *line);
+/*
+ * How far copying to @host is: on a terminal its line, as an event once a second, and for
+ * readers of lines every ten.
+ */
+void bl_ui_copying(struct bl_ui *ui, const char *host, const struct bl_copy_stats *stats);
 /* One line that a program printed for @host; @stream "copy", "activation", "agent". */
 void bl_ui_output(struct bl_ui *ui, const char *host, const char *stream, const char *line);
 /* A remark that is no failure: "boot loader is not readable here, ...". */

@@ -5,7 +5,8 @@
  *
  *   deployer  COPY, PATHS...    the closure's paths, sorted; their places are their numbers
  *   agent     HAVE, VALID...    what is there already, and the system that the host runs,
- *                               whose paths the new ones can be told by
+ *                               whose paths the new ones can be told by; or OK at once: the
+ *                               `top` of COPY, which refers to all of them, is valid
  *   deployer  INFOS..., PAIRS...   what Nix is to know of those that are missing, in the
  *                               order in which they are added
  *             PIECE, DATA..., PIECE, ..., COPY_END

@@ -132,6 +132,10 @@ run doctor --with-system "$a"
 refused "--with-system without --target-host" "--with-system goes with --target-host"
 cd ..
 
+cat >> "$tmp/agent.sh" << 'X'
+copied() { take; [ "$type" = 7 ] || exit 9; frame 18; }
+X
+
 # ---- deploy: what is not covered is one line, and what fails is refused in doctor's words
 good_host web1
 sed -i "s/^  item disk 1 .*/&; warn 'hang in boot' 'nothing' 'x'; warn panic 'stays down' 'y'/" "$tmp/agent.sh"
@@ -140,7 +144,7 @@ run deploy --fleet-json fleet.json web1
 exits "deploy: warnings are no failure" 0
 is "deploy: one line of what is not covered" "$(grep 'not covered' "$tmp/err")" "[web1] note: not covered on this host: hang in boot, panic (belay doctor web1)"
 host web2 << 'X'
-hello; asked
+hello; copied; asked
 item journal 0 '/var/lib/belay would not survive a reboot' 'keep it on a disk'
 frame 19 'reason=the preflight failed' remedy=
 exec sleep 20

@@ -5,6 +5,7 @@
 # script in hosts/NAME.config prints besides name and port. The functions below play an agent.
 # shellcheck disable=SC2154  # tmp is lib.sh's
 fake_nix
+fake_daemon
 cat > "$tmp/agent.sh" << 'X'
 # frame TYPE [LINE...]: little-endian length and type, zero, key=value lines
 frame() {
@@ -16,14 +17,27 @@ frame() {
   printf "$(printf '\\x%02x' $((n & 255)) $((n >> 8 & 255)) $((n >> 16 & 255)) $((n >> 24 & 255)) "$type" 0 0 0)"
   printf '%s' "$text"
 }
-# take: the next frame from standard input: type, text
+# take: the next message from standard input: type, text; the frames that a closure is sent in are passed over
 take() {
   local head
-  head=$(head -c 8 | od -An -v -tu1) || return 1
-  # shellcheck disable=SC2086  # words are meant
-  set -- $head
-  [ $# = 8 ] || return 1
-  type=$5 text=$(head -c $(($1 + $2 * 256 + $3 * 65536)))
+  while :; do
+    head=$(head -c 8 | od -An -v -tu1) || return 1
+    # shellcheck disable=SC2086  # words are meant
+    set -- $head
+    [ $# = 8 ] || return 1
+    type=$5
+    [ "$type" -ge 64 ] || break
+    head -c $(($1 + $2 * 256 + $3 * 65536)) > /dev/null
+  done
+  text=$(head -c $(($1 + $2 * 256 + $3 * 65536)))
+}
+# has_all: what is to be copied, if something is, is there already; then the next message
+has_all() {
+  take
+  [ "$type" = 7 ] || return 0
+  echo "$host $(value top)" >> "$TMP/copied"
+  frame 18
+  take
 }
 value() { sed -n "s/^$1=//p" <<< "$text"; }
 banner() { echo 'belay-agent-frames-1'; }
@@ -44,7 +58,7 @@ item() { frame 22 "item=$1" "ok=$2" "text=$3" "remedy=$4"; }
 # up_to_start: hello, a good preflight, the start; the key is in key.NAME
 up_to_start() {
   hello
-  take; [ "$type" = 2 ] || exit 9
+  has_all; [ "$type" = 2 ] || exit 9
   value key >> "$TMP/keys"
   item disk 1 'room is there' ''
   frame 18
@@ -104,7 +118,7 @@ else
 fi
 X
 }
-forget() { rm -f "$tmp"/{ssh.log,ssh.env,ssh.pids,keys,nix.log}; rm -rf "$tmp/state"; : > "$tmp/ssh.log"; : > "$tmp/ssh.pids"; }
+forget() { rm -f "$tmp"/{ssh.log,ssh.env,ssh.pids,keys,nix.log,copied}; rm -rf "$tmp/state"; : > "$tmp/ssh.log"; : > "$tmp/ssh.pids"; : > "$tmp/copied"; }
 # none_left: every ssh that was started has ended; a moment to be reaped is allowed
 none_left() {
   local p

@@ -22,7 +22,7 @@ say() { # STATE OPEN [LINE...]
 ready() {
   lines facts "$(running)"
   user; banner; frame 1 version=1 agent=0.1.0 nonce=00 "last_epoch=$(epoch_now)" state=COMMITTED open=0 "${l[@]}"
-  take; [ "$type" = 2 ] || exit 9
+  has_all; [ "$type" = 2 ] || exit 9
   frame 18
 }
 # begin: up to the start

@@ -108,7 +108,7 @@ refused() {
 # real_nix DESC: from here on the Nix of this machine, with a store of the test's own; without one DESC is skipped
 real_nix() {
   local why='' version
-  rm -f "$tmp/bin/nix" "$tmp/bin/nix-store"
+  rm -f "$tmp/bin/nix" "$tmp/bin/nix-store" "$tmp/bin/nix-daemon"
   hash -r
   command -v nix-instantiate nix-store > /dev/null || why="nix is missing"
   version=$(nix-instantiate --version 2> /dev/null | grep -Eo '[0-9]+\.[0-9]+' | head -n 1)
@@ -158,5 +158,37 @@ X
 #!/bin/sh
 printf '%s\n' "nix \$*" >> "$tmp/nix.log"
 echo "copying 1 paths..." >&2
+X
+}
+# fake_daemon: a nix-daemon to which every path that exists is valid, a small file without references
+fake_daemon() {
+  fake nix-daemon << 'X'
+#!/usr/bin/python3
+import os, struct, sys
+def number(): return struct.unpack('<Q', sys.stdin.buffer.read(8))[0]
+def text():
+    n = number()
+    return sys.stdin.buffer.read((n + 7) // 8 * 8)[:n]
+out = []
+def say(*things):
+    for x in things:
+        if isinstance(x, int): out.append(struct.pack('<Q', x))
+        else: out.append(struct.pack('<Q', len(x)) + x + bytes(-len(x) % 8))
+def flush():
+    sys.stdout.buffer.write(b''.join(out)); sys.stdout.buffer.flush(); out.clear()
+LAST = 0x616c7473
+try:
+    number(); say(0x6478696f, 0x120); flush()
+    number(); number(); number(); say(LAST); flush()
+    while True:
+        op = number()
+        if op in (11, 12): text(); say(LAST, 1)
+        elif op == 26:
+            there = os.path.lexists(text())
+            say(LAST, there)
+            if there: say(b'', b'0' * 64, 0, 0, 112, 0, 0, b'')
+        else: sys.exit('fake nix-daemon: operation %d' % op)
+        flush()
+except (struct.error, BrokenPipeError): pass
 X
 }

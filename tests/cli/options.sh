@@ -102,6 +102,19 @@ refused "log of no host" "log wants one host"
 run abort --fleet-json x
 refused "abort of no host" "abort wants hosts"
 
+# ---- the key to sign with: told of before anything else is done
+for c in deploy push copy; do
+  run $c --sign-key nowhere
+  refused "$c: a key that there is not" "nowhere: No such file or directory" "nix-store --generate-binary-cache-key"
+  echo "a-1:c2VjcmV0IGJ5dGVz" > key; chmod 644 key
+  run $c --sign-key key
+  refused "$c: a key that everybody can read" "key: all users of this machine can read" "chmod 600"
+  chmod 600 key
+  run $c --sign-key key
+  refused "$c: a key that is none" "key: a key of 12 bytes instead of 64"
+  is "$c: nothing of it is told" "$(grep -c c2VjcmV0 "$tmp/err")" 0
+done
+
 # ---- exit codes: the enum and the manual
 sed -nE 's/^\tBL_EXIT_[A-Z_]+ = ([0-9]+),.*/\1/p' "$root/src/cli/cmd.h" | sort -n > enum.codes
 awk '$1 == ".Sh" { on = $2 == "EXIT" } on && $1 == ".It" { print $NF }' "$page" | sort -n > page.codes

@@ -123,7 +123,7 @@ exit 0
 X
 chmod +x "$b/bin/switch-to-configuration"
 host web1 << 'X'
-case $command in *belay-ready*) user; echo belay-ready; exec cat > /dev/null ;; *) run_command ;; esac
+case $command in *belay-need-agent*) hello; has_all ;; *) run_command ;; esac
 X
 forget
 run plan --fleet-json fleet.json --units
@@ -132,20 +132,19 @@ told "--units: says that the closure was copied" "  units:    what its dry-activ
 told "--units: what it says" "    would restart the following units: sshd.service"
 check "--units: made harmless" grep -qF 'a \x1b[2Jtrap' "$tmp/out"
 is "--units: only asked" "$(sort -u "$tmp/dry.log")" dry-activate
-check "--units: the closure is copied" grep -q "^nix .*copy .*$b" "$tmp/nix.log"
+is "--units: the closure is copied" "$(cat "$tmp/copied")" "web1 $b"
 run plan --fleet-json fleet.json --units --json
 is "--units: --json" "$(jq -rs 'map(select(.event == "plan"))[0].units[0]' "$tmp/out")" "would restart the following units: sshd.service"
 sed -i 's/^exit .*/exit 3/' "$b/bin/switch-to-configuration"
 run plan --fleet-json fleet.json --units
 exits "a dry-activate that fails: status 1" 1
 told "a dry-activate that fails: says so" "  units:    not known: dry-activate ended with status 3"
-fake nix << 'X'
-#!/bin/sh
-echo "error: writing to file: No space left on device" >&2; exit 1
+host web1 << 'X'
+case $command in *belay-need-agent*) hello; take; frame 19 'reason=its disk is full' 'remedy=make room there' ;; *) run_command ;; esac
 X
 run plan --fleet-json fleet.json --units
 exits "it cannot be copied: status 1" 1
-told "it cannot be copied: why" "  units:    not known: web1: copy the closure: its disk is full" "make room there"
+told "it cannot be copied: why" "  units:    not known: web1: its disk is full; make room there"
 told "it cannot be copied: the plan is told all the same" "    * zlib: 1.2.13 -> 1.3"
 
 # ---- hosts that cannot be asked stop no other

@@ -22,13 +22,13 @@ exits "one host: committed" 0
 grep '^\[web1\]' "$tmp/err" | grep -v ' note: ' > lines
 cat > wanted << 'X'
 [web1] Copying closure to host..
-[web1] copying 1 paths...
 [web1] Triggering system switcher..
 [web1] Trying to confirm success..
 [web1] Successfully activated new system!
 X
 check "one host: exactly the lines that are known" diff wanted lines
 says "one host: the bound is told" "[web1] note: transaction 1: confirmed, or back on the old system, within 60 s"
+is "one host: what it has is kept here" "$(readlink "$tmp/state/belay/deployed/web1")" "$a"
 is "one host: two connections" "$(lines_of "$tmp/ssh.log")" 2
 check "one host: the key is nowhere" key_is_secret
 check "one host: no ssh is left running" none_left

@@ -109,7 +109,7 @@ user; exec tr '\0' x < /dev/zero
 X
 one "one line without end" "" -- ""
 host web1 << 'X'
-hello; take; item disk 0 'no room for the new system on /nix' 'nix-collect-garbage there'; item memory 1 fine ''; frame 19 'reason=the preflight failed' remedy=; sleep 10
+hello; has_all; item disk 0 'no room for the new system on /nix' 'nix-collect-garbage there'; item memory 1 fine ''; frame 19 'reason=the preflight failed' remedy=; sleep 10
 X
 one "a preflight that fails" "no room for the new system" -- "nix-collect-garbage"
 host web1 << 'X'
@@ -123,16 +123,41 @@ X
 one "ssh is killed" "" -- "by hand"
 
 # ---- copying fails
-good_host web1
+host web1 << 'X'
+hello; take; frame 19 'reason=/nix/store/x: No space left on device' 'remedy=make room on the disk there'; sleep 10
+X
+one "copying fails" "copying the closure failed" "No space left" -- "make room"
+host web1 << 'X'
+user; echo "belay-need-agent x86_64"; sleep 10
+X
 fake nix << X
 #!/bin/sh
-case "\$*" in *ssh://root@web2*) exit 0 ;; esac
-echo "copying 2 paths..." >&2
 echo "error: writing to file: No space left on device" >&2
 exit 1
 X
-one "copying fails" "copying the closure failed" "No space left" -- "make room"
+one "copying the agent fails" "copying the agent failed" "its disk is full" -- "make room"
 fake_nix
+
+# ---- it is cut off while it is sent its system, and comes back
+good_host web1
+mv "$tmp/hosts/web1" "$tmp/hosts/good"
+host web1 << 'X'
+if [ -z "$fresh" ] && [ ! -e "$TMP/cut" ]; then
+  : > "$TMP/cut"
+  hello; take
+  echo 'client_loop: send disconnect: Broken pipe' >&2; exit 255
+elif [ -z "$fresh" ] && [ ! -e "$TMP/away" ]; then
+  : > "$TMP/away"; refuse_connection 'Connection refused'
+fi
+. "$TMP/hosts/good"
+X
+forget
+run deploy --fleet-json fleet.json web1
+exits "cut off while it is copied to: committed in the end" 0
+says "cut off while it is copied to: told" "[web1] note: cut off while it was sent its system:" "; connecting again"
+says "not there at once: told" "[web1] note: still away: nothing listens on its ssh port"
+is "and sent what it lacks" "$(cat "$tmp/copied")" "web1 $a"
+is "in three tries, and one to confirm" "$(lines_of "$tmp/ssh.log")" 4
 
 # ---- ssh is missing
 mv "$tmp/bin/ssh" "$tmp/ssh.away"

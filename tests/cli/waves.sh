@@ -23,7 +23,7 @@ says "waves: the third is told" "wave 3 of 3: web4"
 says "waves: the soak is told" "note: the canaries are committed; 1 s until the next wave"
 check "waves: nobody is begun before the wave before has ended" test "$(line_of '[web1] Successfully')" -lt "$(line_of 'wave 2 of 3')" -a \
   "$(line_of '[web2] Successfully')" -lt "$(line_of 'wave 3 of 3')" -a "$(line_of '[web3] Successfully')" -lt "$(line_of 'wave 3 of 3')"
-check "waves: all are prepared before the first" test "$(line_of '[web4] copying')" -lt "$(line_of 'wave 1 of 3')"
+check "waves: all are prepared before the first" test "$(line_of '[web4] Copying')" -lt "$(line_of 'wave 1 of 3')"
 run log web2
 told "waves: the log has the host's wave" "wave 2 of 3"
 run history --json

@@ -48,10 +48,11 @@ deploy web1="$new"
 says "a journal that a reboot would lose" 1 '^\[web1\] +reason: journal: .*reboot' 'next: keep /var/lib/belay on a disk'
 on web1 sh -c 'umount /var/lib/belay; umount /var/small'
 big=$(system web1 11 --argstr version big --arg ballastMB 60)
-on web1 sh -c 'mkdir -p /mnt/low && mount -t tmpfs -o size=20m tmpfs /mnt/low && mkdir /mnt/low/up /mnt/low/work && mount -t overlay -o lowerdir=/nix/store,upperdir=/mnt/low/up,workdir=/mnt/low/work overlay /nix/store'
+on web1 sh -c 'mkdir -p /mnt/low && mount -t tmpfs -o size=20m tmpfs /mnt/low && mkdir /mnt/low/up /mnt/low/work && mount -t overlay -o lowerdir=/nix/store,upperdir=/mnt/low/up,workdir=/mnt/low/work overlay /nix/store
+  systemctl stop nix-daemon.service' # the next one sees it
 deploy web1="$big"
 says "no space on the target" 1 '^\[web1\] +reason: .*(disk is full|No space left|MiB free)' 'next: make room'
-on web1 sh -c 'umount /nix/store; umount /mnt/low'
+on web1 sh -c 'systemctl stop nix-daemon.service; umount /nix/store; umount /mnt/low'
 
 # D6: the host was switched by hand since
 on web1 sh -c "nix-env -p /nix/var/nix/profiles/system --set $old" > /dev/null 2>&1

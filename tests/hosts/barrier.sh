@@ -10,7 +10,9 @@ for i in 1 2 3; do
 done
 # copying fails on web2: the database of its store cannot be written
 big=$(system web2 12 --argstr version big --arg ballastMB 4)
-on web2 sh -c 'mount --bind /nix/var/nix/db /nix/var/nix/db && mount -o remount,bind,ro /nix/var/nix/db'
+check "web2 has the agent" belay doctor --target-host root@web2
+on web2 sh -c 'mount --bind /nix/var/nix/db /nix/var/nix/db && mount -o remount,bind,ro /nix/var/nix/db
+  systemctl stop nix-daemon.service' # the next one sees it
 deploy web1="${new[1]}" web2="$big" web3="${new[3]}"
 is "copying fails on one host: exit code" "$RC" 1
 like "the host that failed is named, with what failed" "$OUT" '^\[web2\] +reason: copying the closure failed'
@@ -27,7 +29,7 @@ oracle web1 COMMITTED "${new[1]}" 2
 is "--keep-going: web2 is as before" "$(on web2 readlink /run/current-system)" "${old[2]}"
 oracle web3 COMMITTED "${new[3]}" 2
 DEPLOY_ARGS=()
-on web2 umount /nix/var/nix/db
+on web2 sh -c 'systemctl stop nix-daemon.service; umount /nix/var/nix/db'
 check "web2 with its database back" deploy web2="$big"
 oracle web2 COMMITTED "$big" 2
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The copy engine between real stores: what a host lacks comes, told by what it has where it can be; twice is
-# nothing; several hosts at once; a connection that is cut; a push, and the deployment behind it.
+# nothing; several hosts at once; a connection that is cut; a host with a cache; a push, and the deployment behind it; and a host
+# that takes from its users only what is signed.
 . "$(dirname "$0")/lib.sh"
 
 up_all web1:11 web2:12
@@ -67,6 +68,65 @@ is "push: nothing was activated" "$(on web1 readlink /run/current-system) $(stat
 check "and it is deployed" belay deploy --fleet-json "$FLEET"
 check_not "with nothing left to copy" grep -q "copying path" "$OUT"
 oracle web1 COMMITTED "$next"
+
+# ---- a host that has a cache fetches from there what it finds, and is sent the rest
+cached=$(big cached 5000000) fresh=$(big fresh 4000000)
+check "what is to be in its cache" belay copy "$cached" --to root@web2
+on web2 sh -c "nix copy --to file:///var/cache/binary $cached && nix-store --delete $cached
+  mkdir -p /root/.config/nix; echo 'substituters = file:///var/cache/binary' > /root/.config/nix/nix.conf
+  systemctl stop nix-daemon.service" > "$TEST/cache.log" 2>&1 || diag < "$TEST/cache.log"
+check_not "it has gone from the store" on web2 nix-store --check-validity "$cached"
+check "a path that its cache has, and one that it has not" belay copy "$cached" "$fresh" --to root@web2
+like "one of them is sent" "$OUT" '^\[web2\] Copied 1 of 2 paths: '
+check "both are there" valid web2 "$cached $fresh"
+on web2 sh -c "nix-store --delete $cached; rm /root/.config/nix/nix.conf; systemctl stop nix-daemon.service" > /dev/null 2>&1
+check "without a cache" belay copy "$cached" "$fresh" --to root@web2
+like "it is sent" "$OUT" '^\[web2\] Copied 1 of 2 paths: '
+
+# ---- a host whose Nix takes from a user who is nobody special only what is signed
+for k in trusted unknown; do
+  nix-store --generate-binary-cache-key "$k-1" "$TEST/$k.secret" "$TEST/$k.public" 2> "$TEST/key.err" || bail "no key"
+done
+login='authorizedKeys = [ "'$(cat "$TB_STATE/ctl/home/.ssh/id_ed25519.pub")'" ];'
+up web3 13 --arg users "[ { name = \"alice\"; $login } { name = \"bob\"; $login } ]" --arg etc "{ \"nix/nix.conf\" = ''
+  build-users-group =
+  require-sigs = true
+  sandbox = false
+  substituters =
+  experimental-features = nix-command
+  trusted-users = root bob
+  trusted-public-keys = $(< "$TEST/trusted.public")
+''; }"
+refused() { # KEY: a copy of $path by alice, with that key
+  belay copy "$path" --to alice@web3 ${1:+--sign-key "$TEST/$1.secret"}
+  is "${1:-no key}: refused" "$RC" 1
+  like "${1:-no key}: the path and the user" "$OUT" "reason: $path is not signed by a key .* the user alice \(uid [0-9]+\)"
+  like "${1:-no key}: what to do" "$OUT" 'next: .*sudo.*--sign-key FILE.*trusted-public-keys.*trusted-users'
+  check_not "${1:-no key}: nothing is sent again" grep -q "sent again" "$OUT"
+  check_not "${1:-no key}: it is not there" on web3 nix-store --check-validity "$path"
+}
+path=$(big unsigned 3000000)
+refused ''
+refused unknown
+check "signed by a key that the host trusts: copied" belay copy "$path" --to alice@web3 --sign-key "$TEST/trusted.secret"
+check "it is there, whole" valid web3 "$path"
+check "with its signature" on web3 sh -c "nix path-info --sigs $path | grep -q trusted-1:"
+check_not "which this machine's store does not have" sh -c "'$TB/ctl' nix path-info --sigs $path | grep -q trusted-1:"
+secret=$(cut -d: -f2 "$TEST/trusted.secret")
+check_not "nothing tells the key" grep -qF "${secret:0:40}" "$OUT"
+check "what is named by its content needs no signature" belay copy "$("$TB/ctl" nix-store --add "$TB/README.md")" --to alice@web3
+check "nothing but the store was touched" on web3 test ! -e /var/lib/belay -a ! -e /nix/var/nix/gcroots/belay
+check "a user whom it trusts needs none" belay copy "$(big trusted 3000000)" --to bob@web3
+path=$(big root 3000000)
+check "nor does root" belay copy "$path" --to root@web3
+# signed once for all hosts that lack it
+path=$(big several 3000000)
+check "signed for several hosts" belay copy "$path" --to alice@web3,root@web1,root@web2 --sign-key "$TEST/trusted.secret"
+for h in web1 web2 web3; do check "signed: $h has the signature" on $h sh -c "nix path-info --sigs $path | grep -q trusted-1:"; done
+next=$(system web1 11 --argstr version signed)
+fleet web1="$next"
+check "a deployment signs too" belay deploy --fleet-json "$FLEET" --sign-key "$TEST/trusted.secret"
+check "its system has the signature" on web1 sh -c "nix path-info --sigs $next | grep -q trusted-1:"
 
 # ---- what cannot be
 belay copy /nix/store/zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz-nothing --to root@web1

@@ -12,7 +12,7 @@ trace() {
   local out=$1 tracer pids; shift
   mapfile -t pids < <(pgrep --ns "$init" --nslist pid .)
   strace --decode-pids=pidns -f -y -q -s 400 -e signal=none \
-    -e trace=execve,fork,vfork,clone,clone3,write,fsync,fdatasync,syncfs,rename,renameat,symlink,symlinkat,unlink,mkdir,sendto \
+    -e trace=execve,fork,vfork,clone,clone3,write,fsync,fdatasync,syncfs,rename,renameat,symlink,symlinkat,unlink,mkdir,sendto,connect \
     -o "$out" "${pids[@]/#/-p}" 2> /dev/null &
   tracer=$!
   wait_for 30 traced_by $tracer "${pids[@]}" || bail "strace does not get hold of the host's processes"
@@ -92,6 +92,8 @@ ledger() {
       } else if (call ~ /^unlink\(/) { say("unlink " arg(0)) }
       else if (call ~ /^mkdir\(/) { put(arg(0)); say("mkdir " arg(0)) }
       else if (call ~ /^sendto\(/ && call ~ /provisional=/) relies("answer OK")
+      # what the host is sent, Nix writes for us
+      else if (call ~ /^connect\(/ && call ~ /nix\/daemon-socket/) { copied = 1; say("copy") }
     }
     # a child may be seen before its fork is told: the lines of a process that nobody knows yet wait for that
     function wait() { early[pid, ++waiting[pid]] = pid " " call }
@@ -110,7 +112,6 @@ ledger() {
       }
       if (call !~ / = [0-9]+(<[^>]*>)?( .*)?$/) return            # it failed
       if (call ~ /^execve\("[^"]*\/bin\/belay-agent"/) { ours[pid] = 1; theirs[pid] = 0 }
-      if (call ~ /^execve\("[^"]*nix-store", \["nix-store", "--serve", "--write"/) { copied = 1; say("copy"); return }
       if (ours[pid]) event()
       else if (!theirs[pid]) wait()
     }

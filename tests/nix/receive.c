@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -19,6 +20,8 @@
 #include "base/file.h"
 #include "delta/encode.h"
 #include "delta/rewrite.h"
+#include "store/daemon.h"
+#include "store/sign.h"
 #include "wire/copy.h"
 #include "wire/msg.h"
 
@@ -245,6 +248,18 @@ static uint32_t place(const struct bl_strv *paths, const char *path)
 }
 
 /* COPY and PATHS, in blocks of ten. */
+/* The list of what put_closure() told last. */
+static void put_paths(struct sender *s)
+{
+	size_t n = s->paths.n;
+	for (size_t i = 0; i < n; i += 10) {
+		BL_AUTO(bl_buf) block = { 0 };
+		for (size_t k = i; k < n && k < i + 10; k++)
+			bl_copy_put_path(&block, s->paths.items[k]);
+		put_block(&s->out, BL_COPY_PATHS, &block);
+	}
+}
+
 static void put_closure(struct sender *s, const struct thing *things, size_t n)
 {
 	BL_AUTO(bl_kv) kv = { 0 };
@@ -254,12 +269,7 @@ static void put_closure(struct sender *s, const struct thing *things, size_t n)
 	bl_copy_sort(&s->paths);
 	bl_kv_set_u64(&kv, "paths", n);
 	bl_msg_put(&s->out, BL_MSG_COPY, &kv);
-	for (size_t i = 0; i < n; i += 10) {
-		BL_AUTO(bl_buf) block = { 0 };
-		for (size_t k = i; k < n && k < i + 10; k++)
-			bl_copy_put_path(&block, s->paths.items[k]);
-		put_block(&s->out, BL_COPY_PATHS, &block);
-	}
+	put_paths(s);
 }
 
 static void expect_have(struct sender *s)
@@ -278,9 +288,10 @@ static void put_info(struct sender *s, const struct thing *t, struct bl_buf *blo
 	struct bl_copy_info info = { .path = place(&s->paths, t->info.path),
 				     .nar_size = t->info.nar_size,
 				     .deriver = (char[]){ "" },
-				     .ca = (char[]){ "" },
+				     .ca = t->info.ca ? t->info.ca : (char[]){ "" },
 				     .refs = refs,
-				     .n_refs = t->info.references.n };
+				     .n_refs = t->info.references.n,
+				     .sigs = t->info.sigs };
 	memcpy(info.nar_hash, t->info.nar_hash, BL_SHA256_LEN);
 	for (size_t i = 0; i < info.n_refs; i++)
 		refs[i] = place(&s->paths, t->info.references.items[i]);
@@ -429,6 +440,21 @@ static void new_paths_arrive_raw_as_zstd_and_together(void **state)
 	expect_have(&s);
 	for (size_t i = 0; i < 30; i++)
 		assert_true(s.valid[i]);
+	expect_ok(&s);
+	/* what refers to all of it is said to: OK before the list has come */
+	BL_AUTO(bl_kv) kv = { 0 };
+	bl_kv_set_u64(&kv, "paths", 30);
+	bl_kv_set(&kv, "top", things[29].info.path);
+	bl_msg_put(&s.out, BL_MSG_COPY, &kv);
+	flush(&s);
+	expect_ok(&s);
+	put_paths(&s);
+	/* one that is not there says nothing about the others */
+	bl_kv_set(&kv, "top", BL_STORE_DIR "/00000000000000000000000000000000-gone");
+	bl_msg_put(&s.out, BL_MSG_COPY, &kv);
+	put_paths(&s);
+	flush(&s);
+	expect_have(&s);
 	expect_ok(&s);
 	free_things(things, 30);
 }
@@ -1536,18 +1562,10 @@ static void a_daemon_that_dies_is_told_of(void **state)
 	expect_refused(&s, "Nix daemon: adding paths", "systemctl status nix-daemon");
 }
 
-static void without_a_daemon_or_its_trust_nothing_is_sent(void **state)
+static void without_a_daemon_nothing_is_sent(void **state)
 {
 	(void)state;
 	need_nix();
-	/* what one says first that does not trust us: worker-protocol 1.35 */
-	static const char *const distrusting[] = {
-		"/bin/sh", "-c",
-		"printf 'oixd\\0\\0\\0\\0\\043\\1\\0\\0\\0\\0\\0\\0"
-		"\\6\\0\\0\\0\\0\\0\\0\\0002.15.0\\0\\0\\2\\0\\0\\0\\0\\0\\0\\0"
-		"stla\\0\\0\\0\\0'; exec cat > /dev/null",
-		NULL
-	};
 	static const char *const none[] = { "/nonexistent/nix-daemon", NULL };
 	static const char *const silent[] = { "/bin/sh", "-c", "echo no store >&2; exit 1",
 					      NULL };
@@ -1555,12 +1573,11 @@ static void without_a_daemon_or_its_trust_nothing_is_sent(void **state)
 		const char *const *program;
 		const char *reason, *remedy;
 	} cases[] = {
-		{ distrusting, "does not trust the user", "trusted-users" },
 		{ none, "/nonexistent/nix-daemon", "systemctl status nix-daemon" },
 		{ silent, "no store", "systemctl status nix-daemon" },
 	};
 	struct thing things[3];
-	make_chain(things, 3, "untrusted");
+	make_chain(things, 3, "daemonless");
 	for (size_t i = 0; i < BL_COUNT(cases); i++) {
 		struct host h = { .program = cases[i].program };
 		struct sender s __attribute__((cleanup(sender_autop)));
@@ -1572,7 +1589,8 @@ static void without_a_daemon_or_its_trust_nothing_is_sent(void **state)
 	free_things(things, 3);
 }
 
-/* ---- a daemon that is played, since a disk is not filled that easily */
+/* ---- a daemon that is played: a disk is not filled that easily, and older ones do not say
+ * whom they trust */
 
 static uint64_t get_u64(FILE *f)
 {
@@ -1605,26 +1623,24 @@ static void answer(int fd, struct bl_buf *b)
 	bl_buf_clear(b);
 }
 
-static void say_hello(int fd, struct bl_buf *b)
+static void say_hello(int fd, struct bl_buf *b, enum bl_daemon_trust trust)
 {
 	put_u64(b, 0x6478696f);
 	put_u64(b, 0x123);
 	put_text(b, "2.15.0", 6);
-	put_u64(b, 1);
+	put_u64(b, trust);
 	put_u64(b, LAST);
 	answer(fd, b);
 }
 
-/* Nothing is valid, and there is no room for anything. */
-static void play_full(int fd)
+/* Nothing is valid, and it says @words to whatever is added. */
+static void play(int fd, enum bl_daemon_trust trust, const char *words)
 {
-	static const char words[] =
-		"error: writing to file '/nix/store/x': No space left on device";
 	struct bl_buf b = { 0 };
 	FILE *f = fdopen(fd, "r");
 	for (size_t i = 0; i < 4; i++)
 		(void)get_u64(f);
-	say_hello(fd, &b);
+	say_hello(fd, &b, trust);
 	for (uint64_t op = get_u64(f); op != 39; op = get_u64(f)) {
 		uint64_t n = op == 31 ? get_u64(f) : 1;
 		for (; n > 0; n--)
@@ -1639,7 +1655,7 @@ static void play_full(int fd)
 	put_text(&b, "Error", 5);
 	put_u64(&b, 0);
 	put_text(&b, "Error", 5);
-	put_text(&b, words, sizeof(words) - 1);
+	put_text(&b, words, strlen(words));
 	put_u64(&b, 0);
 	put_u64(&b, 0);
 	answer(fd, &b);
@@ -1647,12 +1663,13 @@ static void play_full(int fd)
 		(void)get_u64(f);
 }
 
-static void a_full_disk_is_refused_at_once(void **state)
+/* One path to a daemon that says @words of it: refused at once. */
+static void copy_to_played(const char *name, enum bl_daemon_trust trust, const char *words,
+			   const char *reason, const char *remedy)
 {
-	(void)state;
 	struct thing things[1];
 	struct sender s __attribute__((cleanup(sender_autop)));
-	bl_autofree char *at = bl_xprintf("%s/full", folder);
+	bl_autofree char *at = bl_xprintf("%s/%s", folder, name);
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	assert_true(strlen(at) < sizeof(to.sun_path));
 	memcpy(to.sun_path, at, strlen(at) + 1);
@@ -1662,18 +1679,201 @@ static void a_full_disk_is_refused_at_once(void **state)
 	fflush(NULL);
 	pid_t pid = fork();
 	if (pid == 0)
-		play_full(accept(fd, NULL, NULL));
-	make_chain(things, 1, "full");
+		play(accept(fd, NULL, NULL), trust, words);
+	make_chain(things, 1, name);
 	struct host h = { .socket = at };
 	start(&s, &h);
 	begin_copy(&s, things, 1);
 	put_whole(&s, things, 0, BL_DELTA_RAW);
 	put_end(&s);
 	flush(&s);
-	expect_refused(&s, "-full-0: error: writing to file '/nix/store/x': No space left",
-		       "nix-collect-garbage");
+	expect_refused(&s, reason, remedy);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	free_things(things, 1);
+}
+
+static void a_full_disk_is_refused_at_once(void **state)
+{
+	(void)state;
+	copy_to_played("full", BL_TRUST_YES,
+		       "error: writing to file '/nix/store/x': No space left on device",
+		       "-full-0: error: writing to file '/nix/store/x': No space left",
+		       "nix-collect-garbage");
+}
+
+static void who_is_not_trusted_is_told_to_sign(void **state)
+{
+	(void)state;
+	static const char reason[] = " is not signed by a key that the host's Nix trusts";
+	copy_to_played("new", BL_TRUST_NO,
+		       "error: cannot add path '/nix/store/x' because it lacks a signature by "
+		       "a trusted key",
+		       reason, "--sign-key FILE");
+	copy_to_played("old", BL_TRUST_UNKNOWN,
+		       "error: cannot add path '/nix/store/x' because it lacks a valid "
+		       "signature",
+		       reason, "trusted-public-keys");
+}
+
+/* ---- signatures, to a daemon that trusts nobody */
+
+struct keys {
+	struct bl_sign_key *trusted, *unknown;
+	char *public; /* of the trusted one */
+};
+
+static void keys_autop(struct keys *k)
+{
+	bl_sign_key_free(k->trusted);
+	bl_sign_key_free(k->unknown);
+	free(k->public);
+}
+
+static struct bl_sign_key *make_key(const char *name, char **out_public)
+{
+	bl_autofree char *secret = bl_xprintf("%s/%s.secret", folder, name);
+	bl_autofree char *public = bl_xprintf("%s/%s.public", folder, name);
+	struct bl_sign_key *key = NULL;
+	struct bl_err err = { 0 };
+	assert_int_equal(
+		RUN(NULL, "nix-store", "--generate-binary-cache-key", name, secret, public), 0);
+	assert_works(bl_sign_key_read(secret, &key, &err), &err);
+	if (out_public)
+		assert_non_null(*out_public = bl_slurp(public, 4096));
+	return key;
+}
+
+static bool listens(const char *at)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	memcpy(to.sun_path, at, strlen(at) + 1);
+	bl_autofd int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	return connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0;
+}
+
+/* Also when a test fails in the middle. */
+static bool end_with_us(void *ctx)
+{
+	(void)ctx;
+	return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0;
+}
+
+/* Where nix-daemon listens, which trusts no user, and the key alone. */
+static char *start_distrusting(const char *public, pid_t *out_pid)
+{
+	static const char *const argv[] = { "nix-daemon", NULL };
+	bl_autofree char *more = bl_xprintf(
+		"trusted-users =\nrequire-sigs = true\ntrusted-public-keys = %s\n", public);
+	char *at = bl_xprintf("%s/socket", folder);
+	struct bl_err err = { 0 };
+	assert_int_equal(write_conf(more), 0);
+	assert_works(bl_child_spawn(argv, (const char *const *)env.items, -1, -1, -1,
+				    end_with_us, NULL, out_pid, &err),
+		     &err);
+	for (int i = 0; i < 1000 && !listens(at); i++)
+		bl_sleep_ms(10);
+	return at;
+}
+
+static void sign_all(const struct bl_sign_key *key, struct thing *things, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		bl_strv_add_take(&things[i].info.sigs, bl_sign(key, &things[i].info));
+}
+
+/* As `nix-store --add` names it: by its content alone. Source: Nix, makeFixedOutputPath. */
+static void address_by_content(struct thing *t)
+{
+	char hex[2 * BL_SHA256_LEN + 1];
+	char nix32[BL_NIX32_LEN(BL_SHA256_LEN) + 1];
+	uint8_t sum[BL_SHA256_LEN];
+	struct bl_sha256 s;
+	bl_hex(t->info.nar_hash, BL_SHA256_LEN, hex);
+	bl_nix32(t->info.nar_hash, BL_SHA256_LEN, nix32);
+	bl_autofree char *said =
+		bl_xprintf("source:sha256:%s:" BL_STORE_DIR ":by-content", hex);
+	bl_sha256_init(&s);
+	bl_sha256_update(&s, said, strlen(said));
+	bl_sha256_final(&s, sum);
+	for (size_t i = 20; i < sizeof(sum); i++)
+		sum[i - 20] ^= sum[i];
+	char hash[33];
+	bl_nix32(sum, 20, hash);
+	free(t->info.path);
+	t->info.path = bl_xprintf(BL_STORE_DIR "/%s-by-content", hash);
+	t->info.ca = bl_xprintf("fixed:r:sha256:%s", nix32);
+}
+
+static void put_all(struct sender *s, const struct thing *things, size_t n)
+{
+	begin_copy(s, things, n);
+	for (size_t i = 0; i < s->n_infos; i++)
+		put_whole(s, things, i, BL_DELTA_ZSTD);
+	put_end(s);
+	flush(s);
+}
+
+static void expect_unsigned(struct sender *s, const struct thing *named)
+{
+	bl_autofree char *reason = bl_xprintf(
+		"%s is not signed by a key that the host's Nix trusts", named->info.path);
+	expect_refused(s, reason,
+		       "come as root or with sudo; or sign what is sent (--sign-key FILE) "
+		       "with a key whose public half is in trusted-public-keys");
+	assert_false(is_valid(named->info.path));
+}
+
+static void without_trust_a_signature_is_what_counts(void **state)
+{
+	(void)state;
+	need_nix();
+	enum { N = 12 };
+	struct keys keys __attribute__((cleanup(keys_autop))) = { 0 };
+	struct thing things[N];
+	struct thing other[N];
+	struct thing content = text_thing("by-content");
+	pid_t pid = 0;
+	keys.trusted = make_key("belay-trusted-1", &keys.public);
+	keys.unknown = make_key("belay-unknown-1", NULL);
+	bl_autofree char *at = start_distrusting(keys.public, &pid);
+	make_chain(things, N, "signed");
+	make_chain(other, N, "half-signed");
+	address_by_content(&content);
+	{
+		struct host h = { .socket = at };
+		struct sender s __attribute__((cleanup(sender_autop)));
+		start(&s, &h);
+		put_all(&s, things, N);
+		expect_unsigned(&s, &things[0]);
+		sign_all(keys.unknown, things, N);
+		put_all(&s, things, N);
+		expect_unsigned(&s, &things[0]);
+		/* one more signature, on the same connection */
+		sign_all(keys.trusted, things, N);
+		put_all(&s, things, N);
+		expect_ok(&s);
+		assert_valid(things, N);
+		/* what is signed stays, and the first that is not is named */
+		sign_all(keys.trusted, other, 5);
+		put_all(&s, other, N);
+		expect_unsigned(&s, &other[5]);
+		assert_valid(other, 5);
+		for (size_t i = 5; i < N; i++)
+			assert_false(is_valid(other[i].info.path));
+		/* a signature of another path is none */
+		bl_strv_add(&other[5].info.sigs, other[4].info.sigs.items[0]);
+		put_all(&s, other, N);
+		expect_unsigned(&s, &other[5]);
+		put_all(&s, &content, 1);
+		expect_ok(&s);
+		assert_valid(&content, 1);
+	}
+	kill(pid, SIGTERM);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(write_conf(""), 0);
+	free_things(things, N);
+	free_things(other, N);
+	thing_autop(&content);
 }
 
 static void a_system_that_is_not_valid_is_no_base(void **state)
@@ -1720,8 +1920,10 @@ int main(void)
 		cmocka_unit_test(what_are_no_frames_ends_the_connection),
 		cmocka_unit_test(a_deployer_that_goes_is_the_end_at_any_point),
 		cmocka_unit_test(a_daemon_that_dies_is_told_of),
-		cmocka_unit_test(without_a_daemon_or_its_trust_nothing_is_sent),
+		cmocka_unit_test(without_a_daemon_nothing_is_sent),
 		cmocka_unit_test(a_full_disk_is_refused_at_once),
+		cmocka_unit_test(who_is_not_trusted_is_told_to_sign),
+		cmocka_unit_test(without_trust_a_signature_is_what_counts),
 		cmocka_unit_test(a_system_that_is_not_valid_is_no_base),
 	};
 	return cmocka_run_group_tests_name("nix-receive", tests, make_store, remove_store);

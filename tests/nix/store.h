@@ -36,17 +36,24 @@ static int run(const char *const *argv, struct bl_buf *out)
 }
 #define RUN(out, ...) run((const char *const[]){ __VA_ARGS__, NULL }, out)
 
+static const char conf[] = "substituters =\nbuild-users-group =\nsandbox = false\n";
+
+/* nix.conf, with @more behind what is always in it. */
+static int write_conf(const char *more)
+{
+	bl_autofree char *name = bl_xprintf("%s/nix.conf", folder);
+	FILE *f = fopen(name, "we");
+	return f && fprintf(f, "%s%s", conf, more) > 0 && fclose(f) == 0 ? 0 : -1;
+}
+
 static int make_store(void **state)
 {
 	(void)state;
-	static const char conf[] = "substituters =\nbuild-users-group =\nsandbox = false\n";
 	folder = bl_xprintf("%s/belay-store.XXXXXX",
 			    getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	if (!mkdtemp(folder))
 		return -1;
-	bl_autofree char *name = bl_xprintf("%s/nix.conf", folder);
-	FILE *f = fopen(name, "we");
-	if (!f || fputs(conf, f) < 0 || fclose(f) != 0)
+	if (write_conf("") < 0)
 		return -1;
 	bl_strv_addf(&env, "PATH=%s", getenv("PATH"));
 	bl_strv_addf(&env, "HOME=%s", folder);

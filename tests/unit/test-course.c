@@ -19,9 +19,10 @@ static const struct {
 	{ BL_PH_IDLE, BL_CE_STOP, BL_PH_DONE, BL_CA_END },
 
 	{ BL_PH_CONNECT, BL_CE_HELLO, BL_PH_COPY, BL_CA_COPY },
-	{ BL_PH_CONNECT, BL_CE_NEED_AGENT, BL_PH_BOOTSTRAP, BL_CA_COPY_BOTH },
+	{ BL_PH_CONNECT, BL_CE_NEED_AGENT, BL_PH_BOOTSTRAP, BL_CA_COPY_AGENT },
 	{ BL_PH_CONNECT, BL_CE_UNCHANGED, BL_PH_DONE, BL_CA_END },
 	{ BL_PH_CONNECT, BL_CE_LOST, BL_PH_DONE, BL_CA_END },
+	{ BL_PH_CONNECT, BL_CE_CUT, BL_PH_REJOIN, BL_CA_REJOIN },
 	{ BL_PH_CONNECT, BL_CE_FAILED, BL_PH_DONE, BL_CA_END },
 	{ BL_PH_CONNECT, BL_CE_STOP, BL_PH_DONE, BL_CA_END },
 
@@ -30,7 +31,7 @@ static const struct {
 	{ BL_PH_BOOTSTRAP, BL_CE_FAILED, BL_PH_DONE, BL_CA_END },
 	{ BL_PH_BOOTSTRAP, BL_CE_STOP, BL_PH_DONE, BL_CA_END },
 
-	{ BL_PH_GREET, BL_CE_HELLO, BL_PH_PREFLIGHT, BL_CA_PREFLIGHT },
+	{ BL_PH_GREET, BL_CE_HELLO, BL_PH_COPY, BL_CA_COPY },
 	{ BL_PH_GREET, BL_CE_UNCHANGED, BL_PH_DONE, BL_CA_END },
 	{ BL_PH_GREET, BL_CE_LOST, BL_PH_DONE, BL_CA_END },
 	{ BL_PH_GREET, BL_CE_FAILED, BL_PH_DONE, BL_CA_END },
@@ -38,8 +39,12 @@ static const struct {
 
 	{ BL_PH_COPY, BL_CE_COPIED, BL_PH_PREFLIGHT, BL_CA_PREFLIGHT },
 	{ BL_PH_COPY, BL_CE_LOST, BL_PH_DONE, BL_CA_END },
+	{ BL_PH_COPY, BL_CE_CUT, BL_PH_REJOIN, BL_CA_REJOIN },
 	{ BL_PH_COPY, BL_CE_FAILED, BL_PH_DONE, BL_CA_END },
 	{ BL_PH_COPY, BL_CE_STOP, BL_PH_DONE, BL_CA_END },
+
+	{ BL_PH_REJOIN, BL_CE_TIMER, BL_PH_CONNECT, BL_CA_CONNECT },
+	{ BL_PH_REJOIN, BL_CE_STOP, BL_PH_DONE, BL_CA_END },
 
 	{ BL_PH_PREFLIGHT, BL_CE_CHECKED, BL_PH_READY, BL_CA_READY },
 	{ BL_PH_PREFLIGHT, BL_CE_UNCHANGED, BL_PH_DONE, BL_CA_END },
@@ -181,19 +186,31 @@ static const struct {
 	  8 },
 	{ "first contact",
 	  { { BL_CE_BEGIN, BL_CA_CONNECT },
-	    { BL_CE_NEED_AGENT, BL_CA_COPY_BOTH },
+	    { BL_CE_NEED_AGENT, BL_CA_COPY_AGENT },
 	    { BL_CE_COPIED, BL_CA_GREET },
-	    { BL_CE_HELLO, BL_CA_PREFLIGHT },
+	    { BL_CE_HELLO, BL_CA_COPY },
+	    { BL_CE_COPIED, BL_CA_PREFLIGHT },
 	    { BL_CE_CHECKED, BL_CA_READY },
 	    { BL_CE_GO, BL_CA_START },
 	    { BL_CE_STARTED, BL_CA_NONE },
 	    { BL_CE_WAITING, BL_CA_TRY },
 	    { BL_CE_COMMITTED, BL_CA_END } },
+	  10 },
+	{ "cut off while it copied: what came is not sent again",
+	  { { BL_CE_BEGIN, BL_CA_CONNECT },
+	    { BL_CE_HELLO, BL_CA_COPY },
+	    { BL_CE_CUT, BL_CA_REJOIN },
+	    { BL_CE_TIMER, BL_CA_CONNECT },
+	    { BL_CE_CUT, BL_CA_REJOIN },
+	    { BL_CE_TIMER, BL_CA_CONNECT },
+	    { BL_CE_HELLO, BL_CA_COPY },
+	    { BL_CE_COPIED, BL_CA_PREFLIGHT },
+	    { BL_CE_FAILED, BL_CA_END } },
 	  9 },
 	{ "unchanged", { { BL_CE_BEGIN, BL_CA_CONNECT }, { BL_CE_UNCHANGED, BL_CA_END } }, 2 },
 	{ "unchanged at first contact",
 	  { { BL_CE_BEGIN, BL_CA_CONNECT },
-	    { BL_CE_NEED_AGENT, BL_CA_COPY_BOTH },
+	    { BL_CE_NEED_AGENT, BL_CA_COPY_AGENT },
 	    { BL_CE_COPIED, BL_CA_GREET },
 	    { BL_CE_UNCHANGED, BL_CA_END } },
 	  4 },
@@ -377,8 +394,9 @@ static void every_phase_has_a_word_for_people(void **state)
 {
 	(void)state;
 	static const char *const want[BL_PH_NPHASES] = {
-		"idle",   "connect", "copy",    "connect", "copy",   "preflight", "ready",
-		"switch", "switch",  "confirm", "confirm", "verify", "verify",    "done",
+		"idle",    "connect",   "agent",  "connect", "copy",
+		"connect", "preflight", "ready",  "switch",  "switch",
+		"confirm", "confirm",   "verify", "verify",  "done",
 	};
 	for (size_t p = 0; p < BL_PH_NPHASES; p++)
 		assert_string_equal(bl_phase_name((enum bl_phase)p), want[p]);

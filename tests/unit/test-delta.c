@@ -506,6 +506,30 @@ static void solid_frames_have_all_their_parts_and_no_more(void **state)
 	assert_int_equal(bl_delta_solid_fit(large + 5, 0), 0);
 }
 
+/* As where code has moved: each place that refers to it has another address. */
+static void a_patch_finds_what_has_changed_every_few_bytes(void **state)
+{
+	(void)state;
+	const size_t size = 6U << 20;
+	uint64_t seed = 12;
+	bl_autofree uint8_t *base = bl_xcalloc(size, 1);
+	bl_autofree uint8_t *new = bl_xcalloc(size, 1);
+	struct bl_delta_head h = { BL_DELTA_PATCH, size, 0, size };
+	struct bl_err err = { 0 };
+	BL_AUTO(bl_buf) content = { 0 };
+	BL_AUTO(bl_buf) out = { 0 };
+	for (size_t i = 0; i < size; i++)
+		base[i] = (uint8_t)unit_random(&seed);
+	memcpy(new, base, size);
+	for (size_t i = 0; i + 4 < size; i += 60)
+		new[i] ^= 1;
+	encode(&h, 3, base, new, 65536, &content);
+	assert_in_range(content.len, 1, size / 4);
+	assert_works(decode(&h, base, &content, &out, &err), &err);
+	assert_int_equal(out.len, size);
+	assert_memory_equal(out.data, new, size);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -518,6 +542,7 @@ int main(void)
 		cmocka_unit_test(slices_cover_the_new_one_and_stay_within_bound_and_base),
 		cmocka_unit_test(slices_find_what_has_moved),
 		cmocka_unit_test(a_rebuilt_nar_is_a_hundredth_of_itself),
+		cmocka_unit_test(a_patch_finds_what_has_changed_every_few_bytes),
 		cmocka_unit_test(small_paths_with_new_hashes_alone_are_next_to_nothing),
 		cmocka_unit_test(solid_frames_have_all_their_parts_and_no_more),
 	};

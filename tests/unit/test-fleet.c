@@ -1057,6 +1057,7 @@ static void one_host_makes_a_fleet(void **state)
 		BL_AUTO(bl_fleet) fleet = { 0 };
 		struct bl_err err = { 0 };
 		assert_works(bl_fleet_single(cases[i].host, NULL, &fleet, &err), &err);
+		assert_true(fleet.nodes[0].substitute_on_target);
 		assert_int_equal(fleet.n, 1);
 		assert_string_equal(fleet.nodes[0].host, cases[i].host);
 		assert_string_equal(fleet.nodes[0].name, cases[i].name);

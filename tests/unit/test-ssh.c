@@ -161,6 +161,12 @@ static int write_tool(const char *name, const char *text)
 	return fd < 0 ? -1 : bl_write_all(fd, text, strlen(text), NULL);
 }
 
+static const char good_sudo[] = "#!/bin/sh\n"
+				"[ \"$1\" = -n ] || exit 9\n"
+				"shift\n"
+				"echo by-sudo\n"
+				"exec \"$@\"\n";
+
 static int make_folder(void **state)
 {
 	(void)state;
@@ -168,11 +174,7 @@ static int make_folder(void **state)
 	folder = bl_xprintf("%s/belay-ssh-XXXXXX", tmp ? tmp : "/tmp");
 	if (!mkdtemp(folder))
 		return -1;
-	return write_tool("sudo", "#!/bin/sh\n"
-				  "[ \"$1\" = -n ] || exit 9\n"
-				  "shift\n"
-				  "echo by-sudo\n"
-				  "exec \"$@\"\n");
+	return write_tool("sudo", good_sudo);
 }
 
 static int remove_folder(void **state)
@@ -188,15 +190,14 @@ static int remove_folder(void **state)
 	return 0;
 }
 
-static void run_remote(const char *shell, const char *uid, const char *script,
-		       const char *const *args, struct bl_child_result *out)
+static void run_of(const struct bl_node *node, const char *shell, const char *uid,
+		   const char *script, const char *const *args, struct bl_child_result *out)
 {
-	struct bl_node node = node_with(NULL, 0);
 	struct bl_err err = { 0 };
 	bl_autofree char *id =
 		bl_xprintf("#!/bin/sh\n[ \"$*\" = -u ] || exit 9\necho %s\n", uid);
 	assert_int_equal(write_tool("id", id), 0);
-	bl_autofree char *command = bl_ssh_remote(&node, script, args);
+	bl_autofree char *command = bl_ssh_remote(node, script, args);
 	bl_autofree char *path = bl_xprintf("PATH=%s:/usr/bin:/bin", folder);
 	const char *const env[] = { path, "SSH_CONNECTION=10.0.0.1 40000 10.0.0.2 22", NULL };
 	const char *const argv[] = { shell, "-c", command, NULL };
@@ -207,6 +208,13 @@ static void run_remote(const char *shell, const char *uid, const char *script,
 		.out_max = 65536,
 	};
 	assert_works(bl_child_run(&spec, out, &err), &err);
+}
+
+static void run_remote(const char *shell, const char *uid, const char *script,
+		       const char *const *args, struct bl_child_result *out)
+{
+	struct bl_node node = node_with(NULL, 0);
+	run_of(&node, shell, uid, script, args, out);
 }
 
 static const char *const shells[] = { "sh", "bash" };
@@ -266,6 +274,59 @@ static void the_scripts_status_and_input_are_those_of_the_command(void **state)
 		assert_int_equal(r.status, 42);
 		assert_non_null(strstr(bl_buf_str(&r.out), "nothing: sh 1\n"));
 	}
+}
+
+static void who_may_stay_a_user_does_where_sudo_fails(void **state)
+{
+	(void)state;
+	static const char *const args[] = { "it's", "two words", NULL };
+	static const struct {
+		const char *uid, *sudo, *said;
+	} cases[] = {
+		{ "0", "#!/bin/sh\nexit 1\n", "belay-user 0\n" },
+		{ "1000", good_sudo, "belay-user 1000\nby-sudo\n" },
+		{ "1000", "#!/bin/sh\necho no; echo never >&2; exit 1\n",
+		  "belay-user 1000\nbelay-stays\n" },
+		{ "1000", "not executable", "belay-user 1000\nbelay-stays\n" },
+	};
+	for (size_t i = 0; i < BL_COUNT(shells) * BL_COUNT(cases); i++) {
+		size_t c = i % BL_COUNT(cases);
+		struct bl_node node = node_with(NULL, 0);
+		BL_AUTO(bl_child_result) r = { 0 };
+		bl_autofree char *want = bl_xprintf(
+			"%s<10.0.0.1 40000 10.0.0.2 22><it's><two words>", cases[c].said);
+		node.may_stay_user = true;
+		assert_int_equal(write_tool("sudo", cases[c].sudo), 0);
+		run_of(&node, shells[i / BL_COUNT(cases)], cases[c].uid,
+		       "printf \"<%s>\" \"$@\"; exit 42", args, &r);
+		assert_string_equal(bl_buf_str(&r.err), "");
+		assert_int_equal(r.status, 42);
+		assert_string_equal(bl_buf_str(&r.out), want);
+	}
+	assert_int_equal(write_tool("sudo", good_sudo), 0);
+}
+
+/* What sudo reads the agent would never see. */
+static void sudo_does_not_get_what_is_for_the_agent(void **state)
+{
+	(void)state;
+	static const char *const args[] = { NULL };
+	struct bl_node node = node_with(NULL, 0);
+	node.may_stay_user = true;
+	bl_autofree char *command = bl_ssh_remote(&node, "cat", args);
+	bl_autofree char *path = bl_xprintf("PATH=%s:/usr/bin:/bin", folder);
+	bl_autofree char *typed = bl_xprintf("echo for-the-agent | %s", command);
+	const char *const env[] = { path, NULL };
+	const char *const argv[] = { "sh", "-c", typed, NULL };
+	const struct bl_child_spec spec = { .argv = argv, .env = env, .out_max = 65536 };
+	BL_AUTO(bl_child_result) r = { 0 };
+	struct bl_err err = { 0 };
+	assert_int_equal(write_tool("id", "#!/bin/sh\necho 1000\n"), 0);
+	assert_int_equal(write_tool("sudo", "#!/bin/sh\ncat > /dev/null\nexit 1\n"), 0);
+	assert_works(bl_child_run(&spec, &r, &err), &err);
+	assert_string_equal(bl_buf_str(&r.out),
+			    "belay-user 1000\nbelay-stays\nfor-the-agent\n");
+	assert_int_equal(write_tool("sudo", good_sudo), 0);
 }
 
 static void without_the_programs_it_needs_it_fails(void **state)
@@ -439,6 +500,8 @@ int main(void)
 		cmocka_unit_test(nix_rides_on_the_master_or_not_at_all),
 		cmocka_unit_test(arguments_arrive_as_they_are_whoever_logs_in),
 		cmocka_unit_test(the_scripts_status_and_input_are_those_of_the_command),
+		cmocka_unit_test(who_may_stay_a_user_does_where_sudo_fails),
+		cmocka_unit_test(sudo_does_not_get_what_is_for_the_agent),
 		cmocka_unit_test(without_the_programs_it_needs_it_fails),
 		cmocka_unit_test(the_agent_is_that_of_the_machine),
 		cmocka_unit_test(our_scripts_are_posix_shell),

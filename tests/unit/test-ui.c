@@ -307,6 +307,44 @@ static void a_reader_that_is_gone_stops_nothing(void **state)
 	}
 }
 
+static void copying_is_told_in_numbers_and_not_too_often(void **state)
+{
+	(void)state;
+	const struct bl_copy_stats stats = { .paths = 900,
+					     .sent_paths = 41,
+					     .nar_bytes = 100 << 20,
+					     .done_bytes = 25 << 20,
+					     .wire_bytes = 2 << 20,
+					     .list_bytes = 512,
+					     .rate = 1 << 20,
+					     .left_s = 83 };
+	BL_AUTO(bl_buf) words = { 0 };
+	bl_copy_stats_progress(&stats, &words);
+	bl_buf_puts(&words, "\n");
+	bl_copy_stats_sum(&stats, &words);
+	assert_string_equal(bl_buf_str(&words),
+			    "25.0 MiB of 100.0 MiB, sent as 2.0 MiB, 1.0 MiB/s, 1:23 left\n"
+			    "41 of 900 paths: 2.0 MiB for 100.0 MiB");
+	struct bl_ui *ui = ui_to_file(BL_UI_JSON);
+	bl_ui_begin(ui, "id", three, 1);
+	bl_ui_copying(ui, "web1", &stats);
+	bl_ui_copying(ui, "web1", &stats);
+	bl_autofree char *text = all_of(ui);
+	assert_non_null(strstr(text, "\"event\":\"copying\""));
+	assert_non_null(strstr(text, "\"host\":\"web1\",\"paths\":900,\"sent_paths\":41,"
+				     "\"nar_bytes\":104857600,\"wire_bytes\":2097152,"
+				     "\"list_bytes\":512,\"done_bytes\":26214400,"
+				     "\"rate\":1048576,\"left_s\":83}"));
+	assert_null(strstr(strstr(text, "copying") + 1, "copying"));
+	/* who reads lines is told every ten seconds of a phase */
+	ui = ui_to_file(BL_UI_PLAIN);
+	bl_ui_begin(ui, "id", three, 1);
+	bl_ui_phase(ui, "web1", "copy", NULL);
+	bl_ui_copying(ui, "web1", &stats);
+	bl_autofree char *lines = all_of(ui);
+	assert_string_equal(lines, "");
+}
+
 static void a_slow_reader_of_a_non_blocking_pipe_gets_everything(void **state)
 {
 	(void)state;
@@ -1120,6 +1158,7 @@ int main(void)
 			a_terminal_keeps_the_picture_then_tells_failures_and_the_summary),
 		cmocka_unit_test(
 			a_terminal_is_drawn_ten_times_a_second_at_most_and_only_when_changed),
+		cmocka_unit_test(copying_is_told_in_numbers_and_not_too_often),
 		cmocka_unit_test(a_status_is_one_line_that_goes_away),
 		cmocka_unit_test(a_note_is_not_lost_when_the_picture_ends_early),
 		cmocka_unit_test(

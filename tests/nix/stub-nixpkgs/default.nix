@@ -37,7 +37,7 @@ let
     writeText = name: text: sh name { inherit text; } ''printf '%s' "$text" > "$out"'';
     writeScript = name: text: sh name { inherit text; } ''printf '%s' "$text" > "$out"; chmod +x "$out"'';
   } // listToAttrs (map (name: { inherit name; value = package name; })
-    [ "meson" "ninja" "pkg-config" "libuv" "jansson" "sqlite" "curl" "zstd" "uthash" ]);
+    [ "meson" "ninja" "pkg-config" "libuv" "jansson" "sqlite" "curl" "zstd" "libsodium" "uthash" ]);
 
   static = prefix: let pkgs = makePkgs prefix pkgs; in pkgs;
   self = makePkgs "native" self // {
