@@ -7,6 +7,8 @@
 #include <uv.h>
 
 #define MEASURE_NS (BL_NS_PER_S / 2)
+/* on a fast line; several times what ssh and the kernels hold on the way */
+#define MEASURE_BYTES (24UL << 20)
 
 /*
  * Processors have other things to do: ssh's, and other hosts'. And what looks like a slow line
@@ -55,7 +57,7 @@ static double rate(const struct bl_pace *p)
 
 bool bl_pace_known(const struct bl_pace *p)
 {
-	return p->fixed >= 0 || p->busy_ns >= MEASURE_NS;
+	return p->fixed >= 0 || p->busy_ns >= MEASURE_NS || p->left_bytes >= MEASURE_BYTES;
 }
 
 int bl_pace_level(const struct bl_pace *p, bool patch)

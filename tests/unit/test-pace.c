@@ -40,6 +40,10 @@ static void before_it_knows_it_is_quick(void **state)
 	assert_false(bl_pace_known(&p));
 	p = after(1000, 500);
 	assert_true(bl_pace_known(&p));
+	/* much that is gone says enough */
+	p = after(24 << 20, 50);
+	assert_true(bl_pace_known(&p));
+	assert_int_equal(bl_pace_level(&p, false), 0);
 }
 
 static void the_slower_the_link_the_harder(void **state)
