@@ -47,7 +47,8 @@ struct receive {
 	struct bl_kept kept;
 	size_t kept_number; /* of the path that is kept, if its rest may come */
 	struct bl_unpack unpack;
-	bool again; /* what had failed has come once more */
+	bool again;    /* what had failed has come once more */
+	bool fetching; /* Nix there does, from its caches */
 };
 
 /* ---- frames and blocks */
@@ -123,6 +124,17 @@ static void path_added(void *ctx, const char *path BL_UNUSED, const char *proble
 	bl_unpack_added(&((struct receive *)ctx)->unpack, problem);
 }
 
+/* What is fetched from a cache may take its time. */
+static void on_line(void *ctx, const char *text)
+{
+	BL_AUTO(bl_kv) kv = { 0 };
+	if (!((struct receive *)ctx)->fetching)
+		return;
+	bl_kv_set(&kv, "stream", "copy");
+	bl_kv_set(&kv, "line", text);
+	(void)!bl_talk_reply(BL_MSG_LINE, &kv);
+}
+
 static int open_daemon(struct receive *r, struct bl_err *err)
 {
 	struct bl_daemon_spec spec = { .socket = r->spec->socket,
@@ -130,6 +142,7 @@ static int open_daemon(struct receive *r, struct bl_err *err)
 				       .env = r->spec->env,
 				       .quiet_ms = QUIET_MS,
 				       .added = path_added,
+				       .line = on_line,
 				       .ctx = r };
 	r->remedy = no_daemon;
 	return bl_daemon_open(&spec, &r->daemon, err);
@@ -158,7 +171,10 @@ static int look_at_store(struct receive *r, bool substitute, bool *valid, struct
 		if (!valid[i])
 			bl_strv_add(&wanted, r->paths.items[i]);
 	/* what it says of each does not tell of what came with another */
-	if (bl_query_substitute(r->daemon, &wanted, had, err) < 0)
+	r->fetching = true;
+	int rc = bl_query_substitute(r->daemon, &wanted, had, err);
+	r->fetching = false;
+	if (rc < 0)
 		return -1;
 	return ask_valid(r, valid, err);
 }
@@ -370,6 +386,9 @@ static int fail_paths(struct receive *r, struct bl_err *err)
 				  (unsigned)geteuid());
 	}
 	r->remedy = r->unpack.full ? no_room : no_path;
+	/* on the same disk, maybe */
+	if (r->unpack.full)
+		bl_kept_drop(&r->kept);
 	return bl_err_set(err, BL_E_FAILED, "%s", r->unpack.why ? r->unpack.why : "?");
 }
 

@@ -174,7 +174,6 @@ static int drive(struct deployment *d, struct bl_telling *t, struct bl_err *err)
 	if (bl_telling_drive(t, d->run, &hosts, &report, err) < 0)
 		return -1;
 	tell_stop(d, t, report.why);
-	keep(d, t);
 	const struct bl_take_back back = {
 		.nodes = d->sel->nodes,
 		.n = d->sel->n,
@@ -183,7 +182,10 @@ static int drive(struct deployment *d, struct bl_telling *t, struct bl_err *err)
 		.parallel = d->args->parallel,
 		.source = d->source,
 	};
-	return bl_take_back(&back, t, d->history, err);
+	int code = bl_take_back(&back, t, d->history, err);
+	/* what was taken back is not among it */
+	keep(d, t);
+	return code;
 }
 
 static void tell_not_built(const struct deployment *d, struct bl_telling *t,

@@ -254,8 +254,6 @@ static void copy(struct bl_building *g, const char *direction, const struct bl_s
 		bl_strv_add(&argv, head[i]);
 	if (g->step == SEND)
 		bl_strv_add(&argv, "--derivation");
-	if (g->step == SEND && g->b->host->substitute_on_target)
-		bl_strv_add(&argv, "--substitute-on-destination");
 	bl_strv_add(&argv, direction);
 	bl_strv_add(&argv, url);
 	bl_strv_append(&argv, paths);

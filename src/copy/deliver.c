@@ -15,6 +15,8 @@
 #define PARALLEL       10
 #define TICK_MS        200
 #define RECONNECTS_MAX 6
+#define READY_S        150 /* until its agent has said hello, but for the agent's own way */
+#define STEADY_S       300
 #define PAUSE_S        2 /* before the first, twice as long before the second, ... */
 
 struct host {
@@ -27,7 +29,9 @@ struct host {
 	char *control;
 	bool copying; /* a connection came as far as that */
 	unsigned reconnects;
-	int64_t again_ns; /* boot time of the next connection, 0: none is waited for */
+	/* boot times: of the connection, and of the next one, 0: none is waited for */
+	int64_t since_ns, again_ns;
+	struct bl_copy_stats before; /* what connections came to that were cut */
 	bool over;
 };
 
@@ -84,6 +88,7 @@ static void on_agent_there(void *ctx, const char *what, const char *remedy)
 {
 	struct host *h = ctx;
 	h->agent = NULL;
+	h->since_ns = bl_now_boot_ns();
 	if (!what) {
 		bl_session_go(h->session);
 		return;
@@ -122,6 +127,7 @@ static void on_hello(struct host *h)
 	const struct bl_send_spec spec = {
 		.session = h->session,
 		.tops = item->tops,
+		.before = &h->before,
 		.substitute = h->node->substitute_on_target,
 		.line = on_line,
 		.progress = on_progress,
@@ -164,17 +170,25 @@ static void on_drained(void *ctx)
 static void on_gone(void *ctx, const char *what, const char *remedy)
 {
 	struct host *h = ctx;
+	int64_t now = bl_now_boot_ns();
+	bool cut = h->copying && bl_session_was_cut(h->session);
 	h->session = NULL;
+	bl_copy_drop(BL_STEAL(h->agent));
+	if (h->send)
+		h->before = *bl_send_stats(h->send);
 	bl_send_drop(BL_STEAL(h->send));
-	if (!h->copying || h->reconnects == RECONNECTS_MAX) {
-		end(h, NULL, what, remedy);
+	/* a line that breaks now and then is no reason to give up */
+	if (now - h->since_ns > STEADY_S * BL_NS_PER_S)
+		h->reconnects = 0;
+	if (!cut || h->reconnects == RECONNECTS_MAX) {
+		end(h, &h->before, what, remedy);
 		return;
 	}
 	/* what came is not sent again */
 	bl_autofree char *text = bl_xprintf("cut off: %s; connecting again", what);
 	on_line(h, text);
 	h->reconnects++;
-	h->again_ns = bl_now_boot_ns() + PAUSE_S * h->reconnects * BL_NS_PER_S;
+	h->again_ns = now + PAUSE_S * h->reconnects * BL_NS_PER_S;
 }
 
 static void connect_host(struct host *h)
@@ -188,6 +202,7 @@ static void connect_host(struct host *h)
 	};
 	struct bl_err err = { 0 };
 	h->again_ns = 0;
+	h->since_ns = bl_now_boot_ns();
 	/* a master that is on its way out may still hold the name of the one before */
 	if (h->control)
 		unlink(h->control);
@@ -232,13 +247,22 @@ static void on_signal(uv_signal_t *handle, int sig BL_UNUSED)
 	}
 }
 
+static void watch(struct host *h, int64_t now)
+{
+	if (h->again_ns && now >= h->again_ns)
+		connect_host(h);
+	else if (h->session && !h->send && !h->agent && !h->over &&
+		 now - h->since_ns > READY_S * BL_NS_PER_S)
+		end(h, &h->before, "its shell does not answer",
+		    "try it by hand: ssh with the same name and user");
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct deliverer *d = timer->data;
 	int64_t now = bl_now_boot_ns();
 	for (size_t i = 0; i < d->next; i++)
-		if (d->hosts[i].again_ns && now >= d->hosts[i].again_ns)
-			connect_host(&d->hosts[i]);
+		watch(&d->hosts[i], now);
 	d->spec->tick(d->spec->ctx);
 }
 
@@ -247,8 +271,10 @@ static void listen_to_signals(struct deliverer *d)
 	uv_signal_init(&d->loop, &d->on_int);
 	uv_signal_init(&d->loop, &d->on_term);
 	d->on_int.data = d->on_term.data = d;
-	uv_signal_start(&d->on_int, on_signal, SIGINT);
-	uv_signal_start(&d->on_term, on_signal, SIGTERM);
+	if (!d->spec->leave_signals) {
+		uv_signal_start(&d->on_int, on_signal, SIGINT);
+		uv_signal_start(&d->on_term, on_signal, SIGTERM);
+	}
 	uv_timer_init(&d->loop, &d->tick);
 	d->tick.data = d;
 	uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);

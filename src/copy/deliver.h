@@ -16,6 +16,7 @@ struct bl_deliver_spec {
 	size_t n;
 	unsigned parallel; /* hosts at once; 0: 10 */
 	struct bl_engine_spec engine;
+	bool leave_signals; /* they end the program, as they did before */
 	/* @phase is "connect", "agent" or "copy" */
 	void (*phase)(void *ctx, size_t i, const char *phase);
 	void (*line)(void *ctx, size_t i, const char *line);

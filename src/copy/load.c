@@ -372,6 +372,7 @@ void bl_load_again(const struct bl_local *new, const bool *again, struct bl_load
 {
 	struct planner p = { .new = new, .load = load };
 	free_pieces(load);
+	load->kept_bytes = 0;
 	for (uint32_t i = 0; i < load->n; i++)
 		if (again[i])
 			plan_one(&p, i);

@@ -78,7 +78,9 @@ void bl_catalog_end(struct bl_catalog *c)
 static int keep(struct bl_catalog *c, const struct bl_strv *tops, struct bl_err *err)
 {
 	static const struct bl_daemon_spec spec = { .quiet_ms = QUIET_MS };
-	bl_strv_append(&c->tops, tops);
+	for (size_t i = 0; i < tops->n; i++)
+		if (!bl_strv_has(&c->tops, tops->items[i]))
+			bl_strv_add(&c->tops, tops->items[i]);
 	if (c->daemon && bl_daemon_works(c->daemon))
 		return bl_query_temp_roots(c->daemon, tops, err);
 	/* roots go with their connection */
@@ -150,14 +152,28 @@ static int gather(struct bl_catalog *c, const struct bl_strv *tops, struct bl_pa
 	return bl_path_infos_sort(out, err);
 }
 
+static int read_once(struct bl_catalog *c, const struct bl_strv *tops,
+		     struct bl_path_infos *out, struct bl_err *err)
+{
+	if (keep(c, tops, err) == 0 && gather(c, tops, out, err) == 0)
+		return 0;
+	free(out->items);
+	*out = (struct bl_path_infos){ 0 };
+	return -1;
+}
+
 int bl_local_read(struct bl_catalog *catalog, const struct bl_strv *tops, struct bl_local *out,
 		  struct bl_err *err)
 {
 	struct bl_path_infos infos = { 0 };
+	struct bl_err first = { 0 };
 	uv_mutex_lock(&catalog->lock);
-	int rc = keep(catalog, tops, err);
-	if (rc == 0)
-		rc = gather(catalog, tops, &infos, err);
+	int rc = read_once(catalog, tops, &infos, &first);
+	/* a daemon that was there before may have been restarted since */
+	if (rc < 0 && catalog->daemon && !bl_daemon_works(catalog->daemon))
+		rc = read_once(catalog, tops, &infos, err);
+	else if (rc < 0 && err)
+		*err = first;
 	uv_mutex_unlock(&catalog->lock);
 	if (rc == 0)
 		rc = bl_local_make(&infos, out, err);

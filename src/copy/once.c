@@ -44,6 +44,7 @@ int bl_copy_once(const struct bl_node *node, const char *path, struct bl_err *er
 		.items = &item,
 		.n = 1,
 		.engine = { .dir = bl_tmp_dir("/var/tmp"), .level = BL_ENGINE_ADAPTS },
+		.leave_signals = true,
 		.phase = on_phase,
 		.line = on_line,
 		.progress = on_progress,

@@ -19,6 +19,7 @@
 #define UNREAD_BYTES (4UL << 20)    /* that ssh and the kernels hold at the most, about */
 #define GUESS_BYTES  (16UL << 20)   /* that are sent at a level which is a guess */
 #define PROGRESS_MS  200
+#define STUCK_S      900               /* longer than the agent itself waits for Nix there */
 #define RATE_NS      (2 * BL_NS_PER_S) /* the rate that is told is that of so long */
 #define NAMED_MAX    20                /* so many paths are told by name */
 #define BOUND_MIN    (4ULL << 20)      /* a host that has less is told nothing by older paths */
@@ -36,7 +37,7 @@ struct closure {
 	uv_mutex_t signing;
 	struct bl_err err;
 	uv_work_t work;
-	bool ready;
+	bool begun, ready;
 	bool expected; /* somebody is about to send it */
 	unsigned users;
 };
@@ -52,6 +53,7 @@ struct bl_engine {
 	struct bl_send *sends;
 	struct bl_send *walk; /* the next one of a walk through them */
 	unsigned working;     /* threads */
+	bool reading;         /* one of them, a closure: others would wait for the catalog */
 	uv_timer_t *alive;
 };
 
@@ -94,8 +96,12 @@ struct bl_send {
 	int64_t told_ns;
 	/* of the rate that is told */
 	int64_t began_ns, mark_ns;
+	uint64_t began_done; /* bytes of done_bytes that were then */
 	uint64_t mark_bytes;
 	uint64_t alive_bytes; /* the wire's, when that was looked at last */
+	/* when something last went or came, and how much had gone */
+	int64_t moved_ns;
+	uint64_t moved_bytes;
 };
 
 /* ---- who uses a closure */
@@ -205,13 +211,35 @@ static void read_closure(uv_work_t *work)
 		bl_err_set_(&c->err, BL_E_FAILED, 0, "the closure could not be read");
 }
 
+static void read_next(struct bl_engine *e);
+
 static void on_closure(uv_work_t *work, int status)
 {
 	struct closure *c = work->data;
+	struct bl_engine *e = c->engine;
 	c->ready = true;
-	c->engine->working--;
-	if (status == 0)
-		pump_all(c->engine);
+	e->working--;
+	e->reading = false;
+	if (status != 0)
+		return;
+	read_next(e);
+	pump_all(e);
+}
+
+/* The one that was asked for first. */
+static void read_next(struct bl_engine *e)
+{
+	struct closure *next = NULL;
+	if (e->reading)
+		return;
+	for (struct closure *c = e->closures; c; c = c->next)
+		if (!c->begun)
+			next = c;
+	if (!next)
+		return;
+	next->begun = e->reading = true;
+	e->working++;
+	uv_queue_work(e->loop, &next->work, read_closure, on_closure);
 }
 
 static bool same_list(const struct bl_strv *a, const struct bl_strv *b)
@@ -236,8 +264,7 @@ static struct closure *closure_of(struct bl_engine *e, const struct bl_strv *top
 	c->next = e->closures;
 	e->closures = c;
 	c->work.data = c;
-	e->working++;
-	uv_queue_work(e->loop, &c->work, read_closure, on_closure);
+	read_next(e);
 	return c;
 }
 
@@ -376,15 +403,49 @@ static void ask_for(struct bl_send *s, size_t at)
 	s->ahead[at % AHEAD] = bl_spool_get(s->engine->spool, piece, &make);
 }
 
+/* What has gone into the connection. */
+static uint64_t bytes_gone(const struct bl_send *s, bool *waiting)
+{
+	uint64_t queued = bl_session_queued(s->spec.session);
+	*waiting = queued > 0;
+	/* other messages wait there too */
+	return queued < s->stats.wire_bytes ? s->stats.wire_bytes - queued : 0;
+}
+
 /* Lets the host know that we are there, while what comes next is being made. */
+static void say_alive(struct bl_send *s)
+{
+	if (s->stage == SENDING && (s->piece > 0 || s->head_sent) &&
+	    s->alive_bytes == s->stats.wire_bytes)
+		send_frame(s, BL_COPY_DATA, "", 0);
+	s->alive_bytes = s->stats.wire_bytes;
+}
+
+/* Whether it is the host that we wait for, and nothing has come from it or gone to it. */
+static bool is_stuck(struct bl_send *s)
+{
+	int64_t now = bl_now_boot_ns();
+	bool waiting = false;
+	uint64_t gone = bytes_gone(s, &waiting);
+	bool theirs = s->stage == ASKED || s->stage == SENT || (s->stage == SENDING && waiting);
+	if (!theirs || gone != s->moved_bytes)
+		s->moved_ns = now;
+	s->moved_bytes = gone;
+	return now - s->moved_ns > STUCK_S * BL_NS_PER_S;
+}
+
 static void on_alive(uv_timer_t *timer)
 {
-	const struct bl_engine *e = timer->data;
-	for (struct bl_send *s = e->sends; s; s = s->next) {
-		if (s->stage == SENDING && (s->piece > 0 || s->head_sent) &&
-		    s->alive_bytes == s->stats.wire_bytes)
-			send_frame(s, BL_COPY_DATA, "", 0);
-		s->alive_bytes = s->stats.wire_bytes;
+	struct bl_engine *e = timer->data;
+	e->walk = e->sends;
+	for (struct bl_send *s = NULL; (s = e->walk);) {
+		e->walk = s->next;
+		if (is_stuck(s))
+			end(s,
+			    "nothing went to its agent or came from it for a quarter of an hour",
+			    "log in by hand and look what keeps the host busy");
+		else
+			say_alive(s);
 	}
 }
 
@@ -437,15 +498,6 @@ static int send_some(struct bl_send *s, struct bl_err *err)
 	return 1;
 }
 
-/* What has gone into the connection. */
-static uint64_t bytes_gone(const struct bl_send *s, bool *waiting)
-{
-	uint64_t queued = bl_session_queued(s->spec.session);
-	*waiting = queued > 0;
-	/* other messages wait there too */
-	return queued < s->stats.wire_bytes ? s->stats.wire_bytes - queued : 0;
-}
-
 static void tell(struct bl_send *s)
 {
 	int64_t now = bl_now_boot_ns();
@@ -455,17 +507,17 @@ static void tell(struct bl_send *s)
 	if (now - s->told_ns < PROGRESS_MS * BL_NS_PER_MS)
 		return;
 	s->told_ns = now;
-	if (now - s->mark_ns > RATE_NS) {
+	if (now - s->mark_ns > RATE_NS && gone >= s->mark_bytes) {
 		st->rate = (gone - s->mark_bytes) * BL_NS_PER_S / (uint64_t)(now - s->mark_ns);
 		s->mark_ns = now;
 		s->mark_bytes = gone;
 	}
 	/* without what had come before, which took no time now */
-	uint64_t kept = s->second ? 0 : s->load.kept_bytes;
-	if (st->done_bytes > kept)
+	if (st->done_bytes > s->began_done)
 		st->left_s = (uint64_t)((double)(st->nar_bytes - st->done_bytes) *
 					(double)(now - s->began_ns) /
-					(double)(st->done_bytes - kept) / (double)BL_NS_PER_S);
+					(double)(st->done_bytes - s->began_done) /
+					(double)BL_NS_PER_S);
 	s->spec.progress(s->spec.ctx, st);
 }
 
@@ -533,6 +585,7 @@ static void send_pieces(struct bl_send *s)
 	}
 	if (s->piece == s->load.n_pieces) {
 		s->stage = SENT;
+		s->told_ns = 0;
 		bl_session_send(s->spec.session, BL_MSG_COPY_END, NULL);
 	}
 	tell(s);
@@ -589,6 +642,18 @@ static void say_kept(struct bl_send *s)
 	s->spec.line(s->spec.ctx, bl_buf_str(&line));
 }
 
+/* What a connection that was cut had brought counts as well. */
+static void count_load(struct bl_send *s)
+{
+	struct bl_copy_stats *st = &s->stats;
+	if (st->sent_paths < s->load.n)
+		st->sent_paths = s->load.n;
+	if (st->nar_bytes < s->load.nar_bytes)
+		st->nar_bytes = s->load.nar_bytes;
+	s->began_done = st->nar_bytes - s->load.nar_bytes + s->load.kept_bytes;
+	st->done_bytes = s->began_done;
+}
+
 static void on_planned(uv_work_t *work, int status BL_UNUSED)
 {
 	struct bl_send *s = work->data;
@@ -603,16 +668,15 @@ static void on_planned(uv_work_t *work, int status BL_UNUSED)
 		end_err(s, &s->plan_err);
 		return;
 	}
-	s->stats.sent_paths = s->load.n;
-	s->stats.nar_bytes = s->load.nar_bytes;
-	s->stats.done_bytes = s->load.kept_bytes;
+	count_load(s);
 	if (send_infos(s, &err) < 0) {
 		end_err(s, &err);
 		return;
 	}
 	s->stage = SENDING;
+	bool waiting = false;
 	s->began_ns = s->mark_ns = s->told_ns = bl_now_boot_ns();
-	s->mark_bytes = s->stats.wire_bytes;
+	s->mark_bytes = bytes_gone(s, &waiting);
 	tell_paths(s);
 	say_kept(s);
 	pump(s);
@@ -703,6 +767,7 @@ static void on_ok(struct bl_send *s)
 
 void bl_send_msg(struct bl_send *s, const struct bl_msg *m)
 {
+	s->moved_ns = bl_now_boot_ns();
 	if (m->type == BL_MSG_LINE)
 		s->spec.line(s->spec.ctx, bl_kv_str(&m->kv, "line"));
 	else if (m->type == BL_MSG_REFUSED)
@@ -762,6 +827,7 @@ static void on_failed(struct bl_send *s, const struct bl_frame *f)
 			s->stats.done_bytes -=
 				s->new->local.infos.items[s->load.order[i]].nar_size;
 	bl_load_again(&s->new->local, s->again, &s->load);
+	s->stats.left_s = 0;
 	s->piece = s->asked = 0;
 	s->stage = SENDING;
 	s->spec.line(s->spec.ctx,
@@ -792,8 +858,18 @@ void bl_send_start(struct bl_engine *e, const struct bl_send_spec *spec, struct 
 	e->sends = s;
 	s->new = hold(closure_of(e, spec->tops));
 	s->spec.tops = NULL;
+	if (spec->before)
+		s->stats = *spec->before;
+	s->stats.rate = s->stats.left_s = 0;
+	s->spec.before = NULL;
+	s->moved_ns = bl_now_boot_ns();
 	*out = s;
 	pump(s);
+}
+
+const struct bl_copy_stats *bl_send_stats(const struct bl_send *s)
+{
+	return &s->stats;
 }
 
 void bl_send_drop(struct bl_send *s)
@@ -860,7 +936,10 @@ void bl_engine_free(struct bl_engine *e)
 	if (!e)
 		return;
 	for (struct closure *c = e->closures; c; c = c->next)
-		uv_cancel((uv_req_t *)&c->work);
+		if (c->begun)
+			uv_cancel((uv_req_t *)&c->work);
+		else
+			c->begun = true;
 	while (e->working > 0)
 		uv_run(e->loop, UV_RUN_ONCE);
 	uv_timer_stop(e->alive);

@@ -6,8 +6,8 @@
 #ifndef BELAY_COPY_SEND_H
 #define BELAY_COPY_SEND_H
 
-#include "copy/stats.h"
 #include "host/session.h"
+#include "ui/copystats.h"
 
 #include <uv.h>
 
@@ -44,7 +44,10 @@ struct bl_send; /* one closure to one host */
 struct bl_send_spec {
 	struct bl_session *session; /* whose msg(), frame() and drained() are passed on */
 	const struct bl_strv *tops; /* store paths; copied */
-	bool substitute;            /* the host fetches first what its caches have */
+	/* what an earlier connection came to that was cut, see bl_send_stats(); NULL: none. Its
+	 * bytes are counted too */
+	const struct bl_copy_stats *before;
+	bool substitute; /* the host fetches first what its caches have */
 	/* a line that the host's Nix, or belay, says about it */
 	void (*line)(void *ctx, const char *text);
 	/* now and then */
@@ -60,6 +63,8 @@ void bl_send_start(struct bl_engine *e, const struct bl_send_spec *spec, struct 
 void bl_send_msg(struct bl_send *s, const struct bl_msg *m);
 void bl_send_frame(struct bl_send *s, const struct bl_frame *f);
 void bl_send_drained(struct bl_send *s);
+/* So far. */
+const struct bl_copy_stats *bl_send_stats(const struct bl_send *s);
 /* Stops it; no callback follows. The session has to go too. NULL is fine. */
 void bl_send_drop(struct bl_send *s);
 

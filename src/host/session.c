@@ -24,6 +24,7 @@ struct bl_session {
 	bool elevated;
 	bool not_nixos;
 	bool asked; /* need_agent was told */
+	bool cut;
 	bool in_callback, dropped;
 	size_t noise_len; /* bytes before the banner */
 	char *noise;      /* what made the stream unusable, NULL mostly */
@@ -132,6 +133,8 @@ static void on_exit_(void *ctx, int status, const char *err_tail)
 		remedy = bl_xstrdup("correct the node's `host`; belay deploys to NixOS");
 	} else {
 		bl_ssh_explain(err_tail, status, &what, &remedy);
+		/* ssh's own, or ssh was killed */
+		s->cut = status == 255 || status > 128;
 	}
 	s->proc = NULL;
 	s->in_callback = true;
@@ -227,6 +230,11 @@ size_t bl_session_queued(const struct bl_session *s)
 bool bl_session_elevated(const struct bl_session *s)
 {
 	return s->elevated;
+}
+
+bool bl_session_was_cut(const struct bl_session *s)
+{
+	return s->cut;
 }
 
 bool bl_session_heard(const struct bl_session *s)

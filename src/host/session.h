@@ -48,6 +48,8 @@ size_t bl_session_queued(const struct bl_session *s);
 /* Whether the login is not root's and has become root, so that Nix on the host has to as well.
  */
 bool bl_session_elevated(const struct bl_session *s);
+/* From within gone(): whether it was the connection that ended, and not what is at its end. */
+bool bl_session_was_cut(const struct bl_session *s);
 /* Whether any byte of the agent came over it. */
 bool bl_session_heard(const struct bl_session *s);
 /* Ends it without a word; no callback follows. NULL is fine. */

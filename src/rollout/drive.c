@@ -206,6 +206,9 @@ static void end_of_loop(struct bl_drive *d)
 		}
 		bl_way_free(h);
 	}
+	/* it may wait for this machine's Nix; whoever has no time for that is not held */
+	uv_signal_stop(&d->on_int);
+	uv_signal_stop(&d->on_term);
 	bl_engine_free(d->engine);
 	uv_close((uv_handle_t *)&d->tick, NULL);
 	uv_close((uv_handle_t *)&d->on_int, NULL);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define RECONNECTS_MAX 6
+#define STEADY_S       300
 
 static bool runs_new(const struct bl_way *h)
 {
@@ -39,6 +40,12 @@ static void on_hello(struct bl_way *h, const struct bl_msg *m)
 	if (*bl_kv_str(&m->kv, "problem")) {
 		bl_way_blame(h, BL_OUT_REFUSED, bl_kv_str(&m->kv, "problem"),
 			     "belay deploys to NixOS hosts only");
+		bl_way_apply(h, BL_CE_FAILED);
+		return;
+	}
+	if (!bl_kv_get(&m->kv, "boot_id")) {
+		bl_way_blame(h, BL_OUT_REFUSED, "its agent does not run as root",
+			     "come as root, or allow the user sudo");
 		bl_way_apply(h, BL_CE_FAILED);
 		return;
 	}
@@ -169,6 +176,7 @@ static void on_copied(void *ctx, const struct bl_copy_stats *stats, const char *
 {
 	struct bl_way *h = ctx;
 	h->send = NULL;
+	h->sent = (struct bl_copy_stats){ 0 };
 	if (what) {
 		bl_autofree char *reason = bl_xprintf("copying the closure failed: %s", what);
 		bl_way_blame(h, BL_OUT_FAILED, reason, remedy);
@@ -192,6 +200,7 @@ void bl_way_copy(struct bl_way *h)
 	const struct bl_send_spec spec = {
 		.session = h->work,
 		.tops = &tops,
+		.before = &h->sent,
 		.substitute = h->node->substitute_on_target,
 		.line = on_copy_line,
 		.progress = on_copying,
@@ -231,8 +240,15 @@ static void prepare_again(struct bl_way *h, const char *when, const char *what)
 static void on_work_gone(void *ctx, const char *what, const char *remedy)
 {
 	struct bl_way *h = ctx;
+	int64_t now = bl_now_boot_ns();
+	/* a line that breaks now and then is no reason to give up */
+	if (h->send && now - h->phase_ns > STEADY_S * BL_NS_PER_S)
+		h->reconnects = 0;
 	bool again = h->reconnects < RECONNECTS_MAX;
+	bool cut = h->work && bl_session_was_cut(h->work);
 	bool joining = h->copying && h->phase == BL_PH_CONNECT;
+	if (h->send)
+		h->sent = *bl_send_stats(h->send);
 	bl_send_drop(BL_STEAL(h->send));
 	h->work = NULL;
 	if (h->phase == BL_PH_READY && again) {
@@ -241,7 +257,7 @@ static void on_work_gone(void *ctx, const char *what, const char *remedy)
 		return;
 	}
 	/* what came is not sent again */
-	if ((h->phase == BL_PH_COPY || joining) && again) {
+	if ((h->phase == BL_PH_COPY || joining) && cut && again) {
 		prepare_again(h,
 			      joining ? "still away" : "cut off while it was sent its system",
 			      what);

@@ -32,8 +32,9 @@ struct bl_way {
 	const struct bl_node *node;
 	enum bl_phase phase;
 	struct bl_session *work, *fresh;
-	struct bl_copy *agent; /* on its way there */
-	struct bl_send *send;  /* its closure */
+	struct bl_copy *agent;     /* on its way there */
+	struct bl_send *send;      /* its closure */
+	struct bl_copy_stats sent; /* of it over connections that were cut */
 	struct bl_outside *checks;
 	enum bl_outside_state outside;
 	char *outside_reason; /* when it is bad */

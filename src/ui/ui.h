@@ -6,7 +6,7 @@
 #ifndef BELAY_UI_UI_H
 #define BELAY_UI_UI_H
 
-#include "copy/stats.h"
+#include "ui/copystats.h"
 
 enum bl_ui_mode { BL_UI_PLAIN, BL_UI_TERMINAL, BL_UI_JSON };
 

@@ -1234,7 +1234,7 @@ static void a_host_that_does_not_read_delays_none_and_takes_no_memory(void **sta
 	struct closure y __attribute__((cleanup(closure_autop)));
 	struct copy c[2] = { { .done = NULL }, { .done = let_go_on } };
 	struct run r;
-	make_here(&y, "waiting", "a", 96 * MIB);
+	make_here(&y, "waiting", "a", 256 * MIB);
 	bl_autofree char *at = file_here("go-on");
 	claim("", "", "100000000");
 	begin_run(&r, folder);
@@ -1249,8 +1249,9 @@ static void a_host_that_does_not_read_delays_none_and_takes_no_memory(void **sta
 	}
 	unlink(at);
 	free(noted());
-	print_message("# %ld KiB for 96 MiB\n", peak_of("self") - before);
-	assert_in_range(peak_of("self") - before + 1024, 0, 40 * KIB);
+	print_message("# %ld KiB for 256 MiB\n", peak_of("self") - before);
+	/* that of two threads at zstd's level 10 */
+	assert_in_range(peak_of("self") - before + 1024, 0, 200 * KIB);
 }
 
 /* ---- disks that are full, and daemons that die */
@@ -1336,7 +1337,8 @@ static void end_large(const char *what, const struct copy *c, long before_kib)
 		      (unsigned long long)c->stats.wire_bytes,
 		      (unsigned long long)c->stats.nar_bytes, peak_of("self"), before_kib,
 		      c->agent_kib);
-	assert_in_range(peak_of("self"), 1, 256 * KIB);
+	/* and bases, of which there are no more than a piece's bound */
+	assert_in_range(peak_of("self"), 1, 256 * KIB + 128 * KIB);
 	assert_in_range(c->agent_kib, 1, 300 * KIB);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What copying to one host has come to, in numbers and in words. */
-#ifndef BELAY_COPY_STATS_H
-#define BELAY_COPY_STATS_H
+#ifndef BELAY_UI_COPYSTATS_H
+#define BELAY_UI_COPYSTATS_H
 
 #include "base/str.h"
 

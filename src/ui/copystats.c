@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "copy/stats.h"
+#include "ui/copystats.h"
 
 #include <inttypes.h>
 
