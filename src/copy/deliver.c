@@ -188,7 +188,7 @@ static void on_gone(void *ctx, const char *what, const char *remedy)
 	bl_autofree char *text = bl_xprintf("cut off: %s; connecting again", what);
 	on_line(h, text);
 	h->reconnects++;
-	h->again_ns = now + PAUSE_S * h->reconnects * BL_NS_PER_S;
+	h->again_ns = now + PAUSE_S * BL_NS_PER_S * h->reconnects;
 }
 
 static void connect_host(struct host *h)
