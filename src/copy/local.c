@@ -96,33 +96,27 @@ static void add(struct bl_catalog *c, struct bl_path_info *info)
 	bl_index_put(&c->index, path, bl_path_infos_take(&c->all, info));
 }
 
-/* Asks about those of @paths that are not known yet. */
-static int learn(struct bl_catalog *c, const struct bl_strv *paths, struct bl_err *err)
+/* What was not known of the closure of @tops: it is closed then, as all that is known. */
+static int learn(struct bl_catalog *c, const struct bl_strv *tops, struct bl_err *err)
 {
-	BL_AUTO(bl_strv) unknown = { 0 };
 	struct bl_path_infos more = { 0 };
-	size_t at = 0;
-	for (size_t i = 0; i < paths->n; i++)
-		if (!bl_index_find(&c->index, paths->items[i], &at))
-			bl_strv_add(&unknown, paths->items[i]);
-	if (unknown.n == 0)
-		return 0;
-	if (bl_query_infos(c->daemon, &unknown, &more, err) < 0)
+	if (bl_query_rest(c->daemon, tops, &c->index, &more, err) < 0)
 		return -1;
 	for (size_t i = 0; i < more.n; i++)
-		if (!bl_index_find(&c->index, more.items[i].path, &at))
-			add(c, &more.items[i]);
+		add(c, &more.items[i]);
 	bl_path_infos_free(&more);
 	return 0;
 }
 
-static void want(struct bl_index *seen, const char *path, struct bl_strv *out)
+static void want(const struct bl_catalog *c, struct bl_index *seen, const char *path,
+		 struct bl_path_infos *out)
 {
 	size_t at = 0;
-	if (bl_index_find(seen, path, &at))
+	if (bl_index_find(seen, path, &at) || !bl_index_find(&c->index, path, &at))
 		return;
-	bl_index_put(seen, path, 0);
-	bl_strv_add(out, path);
+	struct bl_path_info info = c->all.items[at];
+	bl_index_put(seen, info.path, 0);
+	bl_path_infos_take(out, &info);
 }
 
 /* What is known of @tops and of all that they refer to, references first. */
@@ -130,24 +124,14 @@ static int gather(struct bl_catalog *c, const struct bl_strv *tops, struct bl_pa
 		  struct bl_err *err)
 {
 	BL_AUTO(bl_index) seen = { 0 };
-	BL_AUTO(bl_strv) now = { 0 };
+	if (learn(c, tops, err) < 0)
+		return -1;
 	for (size_t i = 0; i < tops->n; i++)
-		want(&seen, tops->items[i], &now);
-	while (now.n > 0) {
-		BL_AUTO(bl_strv) next = { 0 };
-		if (learn(c, &now, err) < 0)
-			return -1;
-		for (size_t i = 0; i < now.n; i++) {
-			size_t at = 0;
-			bl_index_find(&c->index, now.items[i], &at);
-			struct bl_path_info info = c->all.items[at];
-			for (size_t k = 0; k < info.references.n; k++)
-				want(&seen, info.references.items[k], &next);
-			bl_path_infos_take(out, &info);
-		}
-		bl_strv_free(&now);
-		now = next;
-		next = (struct bl_strv){ 0 };
+		want(c, &seen, tops->items[i], out);
+	for (size_t i = 0; i < out->n; i++) {
+		const struct bl_strv references = out->items[i].references;
+		for (size_t k = 0; k < references.n; k++)
+			want(c, &seen, references.items[k], out);
 	}
 	return bl_path_infos_sort(out, err);
 }

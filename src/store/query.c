@@ -161,43 +161,10 @@ int bl_query_valid(struct bl_daemon *d, const struct bl_strv *paths, bool *out_v
 	return 0;
 }
 
-static void found_read(void *ctx, struct bl_await *self BL_UNUSED, struct bl_worker_answer *a)
-{
-	struct bl_worker_answer *out = ctx;
-	out->problem = BL_STEAL(a->problem);
-	out->text = BL_STEAL(a->text);
-}
-
-int bl_query_find(struct bl_daemon *d, const char *hash_part, char **out, struct bl_err *err)
-{
-	struct bl_worker_answer found = { 0 };
-	uint8_t bytes[20];
-	if (bl_unnix32(hash_part, bytes, sizeof(bytes), err) < 0)
-		return bl_err_wrap(err, "finding a path");
-	struct bl_exchange *x = bl_daemon_topic(d, "finding a path", err);
-	if (!x)
-		return -1;
-	bl_request_find(&x->queue, hash_part);
-	bl_exchange_await(x, &(struct bl_await){ .kind = BL_WORKER_PATH,
-						 .done = found_read,
-						 .ctx = &found });
-	struct bl_err refusal = { 0 };
-	int rc = bl_exchange_drain(x, err);
-	if (rc == 0 && !refused(&refusal, &found, hash_part) && *found.text &&
-	    strncmp(bl_store_path_hash(found.text), hash_part, BL_STORE_HASH_LEN) != 0)
-		(void)bl_err_set(&refusal, BL_E_INPUT, "%s is not what was asked for",
-				 found.text);
-	if (rc == 0)
-		rc = ended(x, &refusal, err);
-	if (rc == 0)
-		*out = *found.text ? BL_STEAL(found.text) : NULL;
-	bl_worker_answer_free(&found);
-	return rc;
-}
-
 struct looking {
 	struct bl_path_infos *list;
-	struct bl_index *index; /* of a closure: what is in the list; else NULL */
+	struct bl_index *index;       /* of a closure: what is in the list; else NULL */
+	const struct bl_index *known; /* what need not be asked for; NULL: nothing */
 	struct bl_err refusal;
 };
 
@@ -220,7 +187,8 @@ static void info_read(void *ctx, struct bl_await *self, struct bl_worker_answer 
 	const struct bl_strv references = item->references; /* items may move, these not */
 	for (size_t i = 0; i < references.n; i++) {
 		size_t at = 0;
-		if (bl_index_find(l->index, references.items[i], &at))
+		if (bl_index_find(l->index, references.items[i], &at) ||
+		    (l->known && bl_index_find(l->known, references.items[i], &at)))
 			continue;
 		const struct bl_path_info *more =
 			bl_path_infos_add(l->list, references.items[i]);
@@ -253,16 +221,22 @@ static int look(struct bl_daemon *d, const char *what, struct looking *l, struct
 	return ended(x, &l->refusal, err);
 }
 
-int bl_query_infos(struct bl_daemon *d, const struct bl_strv *paths, struct bl_path_infos *out,
-		   struct bl_err *err)
+int bl_query_rest(struct bl_daemon *d, const struct bl_strv *tops, const struct bl_index *known,
+		  struct bl_path_infos *out, struct bl_err *err)
 {
-	static const char what[] = "asking what is known of paths";
+	static const char what[] = "asking for a closure";
 	BL_AUTO(bl_path_infos) list = { 0 };
-	struct looking l = { .list = &list };
-	for (size_t i = 0; i < paths->n; i++) {
-		if (bl_store_path_check(paths->items[i], what, err) < 0)
+	BL_AUTO(bl_index) index = { 0 };
+	struct looking l = { .list = &list, .index = &index, .known = known };
+	for (size_t i = 0; i < tops->n; i++) {
+		size_t at = 0;
+		if (bl_store_path_check(tops->items[i], what, err) < 0)
 			return -1;
-		bl_path_infos_add(&list, paths->items[i]);
+		if (bl_index_find(&index, tops->items[i], &at) ||
+		    (known && bl_index_find(known, tops->items[i], &at)))
+			continue;
+		bl_index_put(&index, bl_path_infos_add(&list, tops->items[i])->path,
+			     list.n - 1);
 	}
 	if (look(d, what, &l, err) < 0)
 		return -1;
@@ -274,22 +248,11 @@ int bl_query_infos(struct bl_daemon *d, const struct bl_strv *paths, struct bl_p
 int bl_query_closure(struct bl_daemon *d, const struct bl_strv *tops, struct bl_path_infos *out,
 		     struct bl_err *err)
 {
-	static const char what[] = "asking for a closure";
 	BL_AUTO(bl_path_infos) list = { 0 };
-	BL_AUTO(bl_index) index = { 0 };
-	struct looking l = { .list = &list, .index = &index };
-	for (size_t i = 0; i < tops->n; i++) {
-		size_t at = 0;
-		if (bl_store_path_check(tops->items[i], what, err) < 0)
-			return -1;
-		if (!bl_index_find(&index, tops->items[i], &at))
-			bl_index_put(&index, bl_path_infos_add(&list, tops->items[i])->path,
-				     list.n - 1);
-	}
-	if (look(d, what, &l, err) < 0)
+	if (bl_query_rest(d, tops, NULL, &list, err) < 0)
 		return -1;
 	if (bl_path_infos_sort(&list, err) < 0)
-		return bl_err_wrap(err, "Nix daemon: %s", what);
+		return bl_err_wrap(err, "Nix daemon: asking for a closure");
 	*out = list;
 	list = (struct bl_path_infos){ 0 };
 	return 0;

@@ -25,18 +25,18 @@ int bl_query_indirect_roots(struct bl_daemon *d, const struct bl_strv *links,
 /* out_valid[i] says whether paths->items[i] is valid; the caller has room for all. */
 int bl_query_valid(struct bl_daemon *d, const struct bl_strv *paths, bool *out_valid,
 		   struct bl_err *err) BL_MUST_CHECK;
-/* An info for each of @paths, in that order; BL_E_FAILED names one that is not valid. */
-int bl_query_infos(struct bl_daemon *d, const struct bl_strv *paths, struct bl_path_infos *out,
-		   struct bl_err *err) BL_MUST_CHECK;
+/*
+ * What is not in @known of @tops and of all that they refer to through such paths, in any
+ * order; @known borrows none of it. NULL: nothing is known.
+ */
+int bl_query_rest(struct bl_daemon *d, const struct bl_strv *tops, const struct bl_index *known,
+		  struct bl_path_infos *out, struct bl_err *err) BL_MUST_CHECK;
 /*
  * @tops and all that they refer to, directly or not, each once, references before those who
  * refer to them. BL_E_FAILED names a path that is not valid.
  */
 int bl_query_closure(struct bl_daemon *d, const struct bl_strv *tops, struct bl_path_infos *out,
 		     struct bl_err *err) BL_MUST_CHECK;
-/* The valid path with this hash part (32 characters); NULL: there is none. A new string. */
-int bl_query_find(struct bl_daemon *d, const char *hash_part, char **out,
-		  struct bl_err *err) BL_MUST_CHECK;
 /*
  * Has the daemon fetch @paths, with what they refer to, from the caches it knows.
  * out_valid[i] says whether paths->items[i] is valid then: that one cannot be had is no

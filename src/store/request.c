@@ -12,7 +12,6 @@ enum {
 	OP_TEMP_ROOT = 11,
 	OP_INDIRECT_ROOT = 12,
 	OP_INFO = 26,
-	OP_FIND = 29,
 	OP_VALID = 31,
 	OP_ADD = 39
 };
@@ -75,11 +74,6 @@ void bl_request_substitute(struct bl_buf *b, const char *path)
 void bl_request_path_info(struct bl_buf *b, const char *path)
 {
 	put_op(b, OP_INFO, path);
-}
-
-void bl_request_find(struct bl_buf *b, const char *hash_part)
-{
-	put_op(b, OP_FIND, hash_part);
 }
 
 void bl_request_valid(struct bl_buf *b, char *const *paths, size_t n)

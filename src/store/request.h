@@ -14,7 +14,6 @@ void bl_request_temp_root(struct bl_buf *b, const char *path);     /* NUMBER: 1 
 void bl_request_indirect_root(struct bl_buf *b, const char *link); /* NUMBER: 1 */
 void bl_request_substitute(struct bl_buf *b, const char *path);    /* NUMBER: 1 */
 void bl_request_path_info(struct bl_buf *b, const char *path);     /* INFO */
-void bl_request_find(struct bl_buf *b, const char *hash_part);     /* PATH */
 /* Which of the @n are valid: PATHS. Nothing is substituted. */
 void bl_request_valid(struct bl_buf *b, char *const *paths, size_t n);
 /*

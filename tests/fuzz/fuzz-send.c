@@ -96,14 +96,35 @@ static void add_info(struct bl_path_infos *out, const char *path)
 	}
 }
 
-int bl_query_infos(struct bl_daemon *d BL_UNUSED, const struct bl_strv *paths,
-		   struct bl_path_infos *out, struct bl_err *err)
+static bool has(const struct bl_path_infos *list, const char *path)
 {
-	for (size_t i = 0; i < paths->n; i++)
-		if (!is_part(paths->items[i]))
-			return bl_err_set(err, BL_E_FAILED, "%s is not valid", paths->items[i]);
-	for (size_t i = 0; i < paths->n; i++)
-		add_info(out, paths->items[i]);
+	size_t i = 0;
+	while (i < list->n && strcmp(list->items[i].path, path) != 0)
+		i++;
+	return i < list->n;
+}
+
+static void add_rest(struct bl_path_infos *out, const struct bl_strv *paths,
+		     const struct bl_index *known)
+{
+	for (size_t i = 0; i < paths->n; i++) {
+		size_t at = 0;
+		if (!has(out, paths->items[i]) && !bl_index_find(known, paths->items[i], &at))
+			add_info(out, paths->items[i]);
+	}
+}
+
+int bl_query_rest(struct bl_daemon *d BL_UNUSED, const struct bl_strv *tops,
+		  const struct bl_index *known, struct bl_path_infos *out, struct bl_err *err)
+{
+	for (size_t i = 0; i < tops->n; i++)
+		if (!is_part(tops->items[i]))
+			return bl_err_set(err, BL_E_FAILED, "%s is not valid", tops->items[i]);
+	add_rest(out, tops, known);
+	for (size_t i = 0; i < out->n; i++) {
+		const struct bl_strv references = out->items[i].references;
+		add_rest(out, &references, known);
+	}
 	return 0;
 }
 

@@ -297,10 +297,10 @@ static void a_silent_daemon_has_a_limit(void **state)
 	one_path(&paths);
 	assert_works(begin(&p, reads_nothing, 300), &p.err);
 	int64_t start = bl_now_boot_ns();
-	assert_int_equal(bl_query_infos(p.d, &paths, &out, &p.err), -1);
+	assert_int_equal(bl_query_rest(p.d, &paths, NULL, &out, &p.err), -1);
 	assert_int_equal(p.err.code, BL_E_TIMEOUT);
-	assert_true(strstr(p.err.msg,
-			   "Nix daemon: asking what is known of paths: nothing came or went"));
+	assert_true(
+		strstr(p.err.msg, "Nix daemon: asking for a closure: nothing came or went"));
 	assert_in_range((bl_now_boot_ns() - start) / BL_NS_PER_MS, 250, 5000);
 	assert_int_equal(out.n, 7);
 	end(&p);
@@ -402,8 +402,6 @@ static void a_path_that_is_not_valid_is_named_and_all_goes_on(void **state)
 	for (int i = 0; i < 2; i++) {
 		assert_fails(bl_query_closure(p.d, &paths, &out, &p.err), &p.err, BL_E_FAILED,
 			     "Nix daemon: asking for a closure: " A " is not valid");
-		assert_fails(bl_query_infos(p.d, &paths, &out, &p.err), &p.err, BL_E_FAILED,
-			     "Nix daemon: asking what is known of paths: " A " is not valid");
 	}
 	end(&p);
 	p = (struct play){ 0 };
@@ -606,7 +604,7 @@ static void nothing_is_asked_of_nothing(void **state)
 	assert_works(begin(&p, only_hello, 5000), &p.err);
 	assert_works(bl_query_temp_roots(p.d, &none, &p.err), &p.err);
 	assert_works(bl_query_valid(p.d, &none, NULL, &p.err), &p.err);
-	assert_works(bl_query_infos(p.d, &none, &out, &p.err), &p.err);
+	assert_works(bl_query_rest(p.d, &none, NULL, &out, &p.err), &p.err);
 	assert_works(bl_query_closure(p.d, &none, &out, &p.err), &p.err);
 	assert_int_equal(out.n, 0);
 	assert_works(bl_daemon_finish(p.d, &p.err), &p.err);

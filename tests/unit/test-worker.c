@@ -118,11 +118,11 @@ static void requests_are_nixs_bytes(void **state)
 	assert_int_equal(b.len, sizeof(hello));
 	assert_memory_equal(b.data, hello, sizeof(hello));
 	bl_buf_clear(&b);
-	bl_request_find(&b, "abc");
-	static const uint8_t find[24] = { 29, 0, 0, 0, 0, 0, 0,   0,   3,  0,
+	bl_request_temp_root(&b, "abc");
+	static const uint8_t root[24] = { 11, 0, 0, 0, 0, 0, 0,   0,   3,  0,
 					  0,  0, 0, 0, 0, 0, 'a', 'b', 'c' };
-	assert_int_equal(b.len, sizeof(find));
-	assert_memory_equal(b.data, find, sizeof(find));
+	assert_int_equal(b.len, sizeof(root));
+	assert_memory_equal(b.data, root, sizeof(root));
 	bl_buf_clear(&b);
 	bl_request_frame(&b, "abc", 3);
 	bl_request_frame(&b, NULL, 0);
