@@ -133,7 +133,7 @@ static void tell_canaries(const struct deployment *d, struct bl_telling *t)
 /* What the hosts have now makes the next deployment small. */
 static void keep(const struct deployment *d, struct bl_telling *t)
 {
-	bl_autofree const struct bl_node **have = bl_xcalloc(d->sel->n + 1, sizeof(*have));
+	bl_autofree const struct bl_node **have = bl_xcalloc(d->sel->n + 1, sizeof(void *));
 	struct bl_err err = { 0 };
 	size_t n = 0;
 	for (size_t i = 0; i < d->sel->n; i++) {

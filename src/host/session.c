@@ -134,7 +134,7 @@ static void on_exit_(void *ctx, int status, const char *err_tail)
 	} else {
 		bl_ssh_explain(err_tail, status, &what, &remedy);
 		/* ssh's own, or ssh was killed */
-		s->cut = status == 255 || status > 128;
+		s->cut = status > 128;
 	}
 	s->proc = NULL;
 	s->in_callback = true;
