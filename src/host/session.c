@@ -133,7 +133,7 @@ static void on_exit_(void *ctx, int status, const char *err_tail)
 		remedy = bl_xstrdup("correct the node's `host`; belay deploys to NixOS");
 	} else {
 		bl_ssh_explain(err_tail, status, &what, &remedy);
-		/* ssh's own, or ssh was killed */
+		/* ssh's own, 255, or ssh was killed */
 		s->cut = status > 128;
 	}
 	s->proc = NULL;
