@@ -2,10 +2,10 @@
 #include "copy/send.h"
 
 #include "base/clock.h"
+#include "copy/closures.h"
 #include "copy/pace.h"
 #include "copy/spool.h"
 #include "store/path.h"
-#include "store/sign.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,35 +25,16 @@
 #define BOUND_MIN    (4ULL << 20)      /* a host that has less is told nothing by older paths */
 #define PAIRS_MAX    16384             /* in a frame */
 
-/* A closure of this machine, read in a thread once for all who need it. */
-struct closure {
-	struct closure *next;
-	struct bl_engine *engine;
-	struct bl_strv tops;
-	struct bl_local local;
-	/* of each path the signature that was made for it; NULL: none. Only what some host
-	 * lacks is signed, and once for all of them */
-	char **sigs;
-	uv_mutex_t signing;
-	struct bl_err err;
-	uv_work_t work;
-	bool begun, ready;
-	bool expected; /* somebody is about to send it */
-	unsigned users;
-};
-
 struct bl_engine {
 	uv_loop_t *loop;
-	struct bl_catalog catalog;
+	struct bl_closures *closures;
 	struct bl_spool *spool;
 	uint64_t memory_bytes;
 	int level; /* as the spec's */
 	const struct bl_sign_key *sign;
-	struct closure *closures;
 	struct bl_send *sends;
 	struct bl_send *walk; /* the next one of a walk through them */
-	unsigned working;     /* threads */
-	bool reading;         /* one of them, a closure: others would wait for the catalog */
+	unsigned planning;    /* threads */
 	uv_timer_t *alive;
 };
 
@@ -73,7 +54,7 @@ struct bl_send {
 	struct bl_send_spec spec;
 	struct bl_copy_stats stats;
 	enum stage stage;
-	struct closure *new, *old;
+	struct bl_closure *new, *old;
 	bool *valid; /* by number */
 	size_t n_bits;
 	uint8_t old_digest[BL_SHA256_LEN];
@@ -104,38 +85,6 @@ struct bl_send {
 	uint64_t moved_bytes;
 };
 
-/* ---- who uses a closure */
-
-static struct closure *hold(struct closure *c)
-{
-	c->users++;
-	c->expected = false;
-	return c;
-}
-
-static void free_closure(struct closure *c)
-{
-	for (size_t i = 0; c->sigs && i < c->local.infos.n; i++)
-		free(c->sigs[i]);
-	free(c->sigs);
-	uv_mutex_destroy(&c->signing);
-	bl_strv_free(&c->tops);
-	bl_local_free(&c->local);
-	free(c);
-}
-
-/* One that nobody uses is quickly made again from the catalog. */
-static void let_go(struct closure *c)
-{
-	if (!c || --c->users > 0 || !c->ready || c->expected)
-		return;
-	struct closure **at = &c->engine->closures;
-	while (*at != c)
-		at = &(*at)->next;
-	*at = c->next;
-	free_closure(c);
-}
-
 /* ---- the end */
 
 static void unlink_send(struct bl_send *s)
@@ -159,8 +108,8 @@ static void free_send(struct bl_send *s)
 {
 	give_back(s);
 	bl_load_free(&s->load);
-	let_go(s->new);
-	let_go(s->old);
+	bl_closure_let_go(s->new);
+	bl_closure_let_go(s->old);
 	free(s->valid);
 	free(s->again);
 	free(s);
@@ -199,73 +148,6 @@ static void pump_all(void *ctx)
 		e->walk = s->next;
 		pump(s);
 	}
-}
-
-/* ---- closures */
-
-static void read_closure(uv_work_t *work)
-{
-	struct closure *c = work->data;
-	if (bl_local_read(&c->engine->catalog, &c->tops, &c->local, &c->err) < 0 &&
-	    c->err.code == BL_E_NONE)
-		bl_err_set_(&c->err, BL_E_FAILED, 0, "the closure could not be read");
-}
-
-static void read_next(struct bl_engine *e);
-
-static void on_closure(uv_work_t *work, int status)
-{
-	struct closure *c = work->data;
-	struct bl_engine *e = c->engine;
-	c->ready = true;
-	e->working--;
-	e->reading = false;
-	if (status != 0)
-		return;
-	read_next(e);
-	pump_all(e);
-}
-
-/* The one that was asked for first. */
-static void read_next(struct bl_engine *e)
-{
-	struct closure *next = NULL;
-	if (e->reading)
-		return;
-	for (struct closure *c = e->closures; c; c = c->next)
-		if (!c->begun)
-			next = c;
-	if (!next)
-		return;
-	next->begun = e->reading = true;
-	e->working++;
-	uv_queue_work(e->loop, &next->work, read_closure, on_closure);
-}
-
-static bool same_list(const struct bl_strv *a, const struct bl_strv *b)
-{
-	bool same = a->n == b->n;
-	for (size_t i = 0; same && i < a->n; i++)
-		same = strcmp(a->items[i], b->items[i]) == 0;
-	return same;
-}
-
-static struct closure *closure_of(struct bl_engine *e, const struct bl_strv *tops)
-{
-	/* what failed may go well the next time */
-	for (struct closure *c = e->closures; c; c = c->next)
-		if (same_list(&c->tops, tops) && (!c->ready || c->err.code == BL_E_NONE))
-			return c;
-	struct closure *c = bl_xcalloc(1, sizeof(*c));
-	c->engine = e;
-	if (uv_mutex_init(&c->signing) != 0)
-		abort();
-	bl_strv_append(&c->tops, tops);
-	c->next = e->closures;
-	e->closures = c;
-	c->work.data = c;
-	read_next(e);
-	return c;
 }
 
 /* ---- frames */
@@ -341,8 +223,9 @@ static void take_info(const struct bl_send *s, uint32_t place, struct bl_copy_in
 	out->sigs.items = bl_xcalloc(info->sigs.n + 1, sizeof(*out->sigs.items));
 	for (; out->sigs.n < info->sigs.n; out->sigs.n++)
 		out->sigs.items[out->sigs.n] = info->sigs.items[out->sigs.n];
-	if (s->new->sigs && s->new->sigs[place])
-		out->sigs.items[out->sigs.n++] = s->new->sigs[place];
+	char *sig = bl_closure_sig(s->new, place);
+	if (sig)
+		out->sigs.items[out->sigs.n++] = sig;
 }
 
 static int send_infos(struct bl_send *s, struct bl_err *err)
@@ -593,27 +476,10 @@ static void send_pieces(struct bl_send *s)
 
 /* ---- what to send */
 
-static int plan_with(struct bl_send *s, const struct closure *old)
+static int plan_with(struct bl_send *s, const struct bl_closure *old)
 {
 	return bl_load_plan(&s->new->local, s->valid, &s->kept, old ? &old->local : NULL,
 			    s->bound, &s->load, &s->plan_err);
-}
-
-/* Of hosts that need the same, the first one's thread makes them, and the others wait. */
-static void sign(const struct bl_sign_key *key, struct closure *c, const struct bl_load *load)
-{
-	const struct bl_path_infos *infos = &c->local.infos;
-	uv_mutex_lock(&c->signing);
-	if (!c->sigs)
-		c->sigs = bl_xcalloc(infos->n + 1, sizeof(*c->sigs));
-	for (size_t i = 0; i < load->n; i++) {
-		uint32_t at = load->order[i];
-		char *sig = c->sigs[at] ? NULL : bl_sign(key, &infos->items[at]);
-		/* others are read at the same time */
-		if (sig)
-			c->sigs[at] = sig;
-	}
-	uv_mutex_unlock(&c->signing);
 }
 
 static void plan(uv_work_t *work)
@@ -628,7 +494,7 @@ static void plan(uv_work_t *work)
 	if (rc < 0 && s->plan_err.code == BL_E_NONE)
 		bl_err_set_(&s->plan_err, BL_E_FAILED, 0, "the closure cannot be planned");
 	if (s->plan_err.code == BL_E_NONE && s->engine->sign)
-		sign(s->engine->sign, s->new, &s->load);
+		bl_closure_sign(s->new, s->engine->sign, s->load.order, s->load.n);
 }
 
 static void say_kept(struct bl_send *s)
@@ -659,7 +525,7 @@ static void on_planned(uv_work_t *work, int status BL_UNUSED)
 	struct bl_send *s = work->data;
 	struct bl_err err = { 0 };
 	s->planning = false;
-	s->engine->working--;
+	s->engine->planning--;
 	if (s->dropped) {
 		free_send(s);
 		return;
@@ -686,7 +552,7 @@ static void begin_plan(struct bl_send *s)
 {
 	s->stage = PLANNING;
 	s->planning = true;
-	s->engine->working++;
+	s->engine->planning++;
 	s->work.data = s;
 	uv_queue_work(s->engine->loop, &s->work, plan, on_planned);
 }
@@ -709,7 +575,7 @@ static void pump(struct bl_send *s)
 		if (s->old && s->old->ready &&
 		    (s->old->err.code != BL_E_NONE ||
 		     memcmp(s->old->local.digest, s->old_digest, BL_SHA256_LEN) != 0))
-			let_go(BL_STEAL(s->old));
+			bl_closure_let_go(BL_STEAL(s->old));
 		if (!s->old || s->old->ready)
 			begin_plan(s);
 		break;
@@ -750,7 +616,7 @@ static void on_have(struct bl_send *s, const struct bl_kv *kv)
 	    bl_unhex(bl_kv_str(kv, "old_digest"), s->old_digest, BL_SHA256_LEN, NULL) == 0) {
 		BL_AUTO(bl_strv) tops = { 0 };
 		bl_strv_add(&tops, old);
-		s->old = hold(closure_of(s->engine, &tops));
+		s->old = bl_closures_get(s->engine->closures, &tops);
 	}
 }
 
@@ -856,7 +722,7 @@ void bl_send_start(struct bl_engine *e, const struct bl_send_spec *spec, struct 
 	bl_pace_begin(&s->pace, e->level);
 	s->next = e->sends;
 	e->sends = s;
-	s->new = hold(closure_of(e, spec->tops));
+	s->new = bl_closures_get(e->closures, spec->tops);
 	s->spec.tops = NULL;
 	if (spec->before)
 		s->stats = *spec->before;
@@ -903,12 +769,12 @@ int bl_engine_new(uv_loop_t *loop, const struct bl_engine_spec *spec, struct bl_
 	const struct bl_spool_spec spool = {
 		.dir = spec->dir, .limit_bytes = SPOOL_BYTES, .news = pump_all, .ctx = e
 	};
-	if (bl_catalog_begin(&e->catalog, err) < 0) {
+	if (bl_closures_new(loop, pump_all, e, &e->closures, err) < 0) {
 		free(e);
 		return -1;
 	}
 	if (bl_spool_new(loop, &spool, &e->spool, err) < 0) {
-		bl_catalog_end(&e->catalog);
+		bl_closures_free(e->closures);
 		free(e);
 		return -1;
 	}
@@ -928,28 +794,19 @@ static void free_timer(uv_handle_t *timer)
 
 void bl_engine_expect(struct bl_engine *e, const struct bl_strv *tops)
 {
-	closure_of(e, tops)->expected = true;
+	bl_closures_expect(e->closures, tops);
 }
 
 void bl_engine_free(struct bl_engine *e)
 {
 	if (!e)
 		return;
-	for (struct closure *c = e->closures; c; c = c->next)
-		if (c->begun)
-			uv_cancel((uv_req_t *)&c->work);
-		else
-			c->begun = true;
-	while (e->working > 0)
+	bl_closures_stop(e->closures);
+	while (e->planning > 0)
 		uv_run(e->loop, UV_RUN_ONCE);
 	uv_timer_stop(e->alive);
 	uv_close((uv_handle_t *)e->alive, free_timer);
 	bl_spool_free(e->spool);
-	struct closure *next = NULL;
-	for (struct closure *c = e->closures; c; c = next) {
-		next = c->next;
-		free_closure(c);
-	}
-	bl_catalog_end(&e->catalog);
+	bl_closures_free(e->closures);
 	free(e);
 }
