@@ -225,6 +225,14 @@ bool bl_strv_has(const struct bl_strv *v, const char *s)
 	return false;
 }
 
+bool bl_strv_eq(const struct bl_strv *a, const struct bl_strv *b)
+{
+	bool same = a->n == b->n;
+	for (size_t i = 0; same && i < a->n; i++)
+		same = strcmp(a->items[i], b->items[i]) == 0;
+	return same;
+}
+
 void bl_strv_free(struct bl_strv *v)
 {
 	for (size_t i = 0; i < v->n; i++)

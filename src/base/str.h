@@ -60,6 +60,8 @@ void bl_strv_add_take(struct bl_strv *v, char *s);  /* owns @s from here on */
 void bl_strv_addf(struct bl_strv *v, const char *fmt, ...) BL_PRINTF(2, 3);
 void bl_strv_append(struct bl_strv *v, const struct bl_strv *more); /* copies all of @more */
 bool bl_strv_has(const struct bl_strv *v, const char *s);
+/* Whether they have the same items in the same order. */
+bool bl_strv_eq(const struct bl_strv *a, const struct bl_strv *b);
 void bl_strv_free(struct bl_strv *v);
 /* Splits at every @sep; empty parts are left out. */
 void bl_strv_split(struct bl_strv *v, const char *s, char sep);

@@ -3,7 +3,7 @@
 #include "cli/deploy.h"
 
 #include "cli/build.h"
-#include "cli/kept.h"
+#include "cli/deployed.h"
 #include "cli/scripts.h"
 #include "cli/takeback.h"
 #include "cli/telling.h"
@@ -326,14 +326,6 @@ static int check_test(const struct bl_args *args, const struct bl_fleet *fleet,
 	return 0;
 }
 
-static bool same_words(const struct bl_strv *a, const struct bl_strv *b)
-{
-	bool same = a->n == b->n;
-	for (size_t i = 0; same && i < a->n; i++)
-		same = strcmp(a->items[i], b->items[i]) == 0;
-	return same;
-}
-
 /* Two systems for one host: the second would be refused while the first is on its way. */
 static int check_hosts(const struct bl_selection *sel, struct bl_err *err)
 {
@@ -342,8 +334,8 @@ static int check_hosts(const struct bl_selection *sel, struct bl_err *err)
 		for (size_t k = 0; k < i; k++) {
 			const struct bl_node *b = sel->nodes[k];
 			if (strcmp(a->host, b->host) == 0 &&
-			    same_words(&a->ssh_options, &b->ssh_options) &&
-			    same_words(&a->addresses, &b->addresses))
+			    bl_strv_eq(&a->ssh_options, &b->ssh_options) &&
+			    bl_strv_eq(&a->addresses, &b->addresses))
 				return bl_err_set(
 					err, BL_E_USAGE,
 					"%s and %s are the same host, %s: deploy one of "

@@ -2,7 +2,6 @@
 #include "copy/closures.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct bl_closures {
 	uv_loop_t *loop;
@@ -66,19 +65,11 @@ static void read_next(struct bl_closures *all)
 
 /* ---- who uses one */
 
-static bool same_list(const struct bl_strv *a, const struct bl_strv *b)
-{
-	bool same = a->n == b->n;
-	for (size_t i = 0; same && i < a->n; i++)
-		same = strcmp(a->items[i], b->items[i]) == 0;
-	return same;
-}
-
 static struct bl_closure *find(struct bl_closures *all, const struct bl_strv *tops)
 {
 	/* what failed may go well the next time */
 	for (struct bl_closure *c = all->first; c; c = c->next)
-		if (same_list(&c->tops, tops) && (!c->ready || c->err.code == BL_E_NONE))
+		if (bl_strv_eq(&c->tops, tops) && (!c->ready || c->err.code == BL_E_NONE))
 			return c;
 	struct bl_closure *c = bl_xcalloc(1, sizeof(*c));
 	c->all = all;

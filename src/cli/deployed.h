@@ -3,8 +3,8 @@
  * What was deployed last, kept from this machine's garbage collection: the next system of a
  * host is told by it, which takes a small part of the bytes.
  */
-#ifndef BELAY_CLI_KEPT_H
-#define BELAY_CLI_KEPT_H
+#ifndef BELAY_CLI_DEPLOYED_H
+#define BELAY_CLI_DEPLOYED_H
 
 #include "fleet/fleet.h"
 

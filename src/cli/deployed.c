@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/kept.h"
+#include "cli/deployed.h"
 
 #include "base/file.h"
 #include "history/history.h"
