@@ -49,7 +49,9 @@ int bl_copy_start(uv_loop_t *loop, const struct bl_copy_spec *spec, struct bl_co
 		  struct bl_err *err)
 {
 	BL_AUTO(bl_strv) argv = { 0 };
-	bl_autofree char *url = bl_copy_url(spec->node, spec->elevated);
+	/* with a password there is nobody to give it to another sudo */
+	bool elevated = bl_session_elevated(spec->session) && !spec->node->sudo_password;
+	bl_autofree char *url = bl_copy_url(spec->node, elevated);
 	bl_autofree char *options = bl_ssh_nix_options(spec->control);
 	bl_autofree char *env = bl_xprintf("NIX_SSHOPTS=%s", options);
 	const char *const env_add[] = { env, NULL };

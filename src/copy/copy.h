@@ -7,15 +7,15 @@
 #define BELAY_COPY_COPY_H
 
 #include "fleet/fleet.h"
-#include "host/proc.h"
+#include "host/session.h"
 
 struct bl_copy;
 
 struct bl_copy_spec {
 	const struct bl_node *node;
-	const char *control; /* control socket of the work connection */
-	bool elevated;       /* Nix on the host has to become root first */
-	const char *path;    /* whose closure is to be valid there; borrowed for the call */
+	const struct bl_session *session; /* the work connection */
+	const char *control;              /* its control socket */
+	const char *path; /* whose closure is to be valid there; borrowed for the call */
 	/* last of all; @what NULL when it is valid on the host now */
 	void (*done)(void *ctx, const char *what, const char *remedy);
 	void *ctx;

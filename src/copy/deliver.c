@@ -12,12 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PARALLEL       10
-#define TICK_MS        200
-#define RECONNECTS_MAX 6
-#define READY_S        150 /* until its agent has said hello, but for the agent's own way */
-#define STEADY_S       300
-#define PAUSE_S        2 /* before the first, twice as long before the second, ... */
+#define PARALLEL 10
+#define TICK_MS  200
+#define READY_S  150 /* until its agent has said hello, but for the agent's own way */
+#define PAUSE_S  2   /* before the first, twice as long before the second, ... */
 
 struct host {
 	struct deliverer *d;
@@ -111,7 +109,7 @@ static void on_need_agent(void *ctx, const char *machine)
 	const struct bl_copy_spec spec = {
 		.node = h->node,
 		.control = h->control,
-		.elevated = bl_session_elevated(h->session) && !h->node->sudo_password,
+		.session = h->session,
 		.path = agent,
 		.done = on_agent_there,
 		.ctx = h,
@@ -177,10 +175,9 @@ static void on_gone(void *ctx, const char *what, const char *remedy)
 	if (h->send)
 		h->before = *bl_send_stats(h->send);
 	bl_send_drop(BL_STEAL(h->send));
-	/* a line that breaks now and then is no reason to give up */
-	if (now - h->since_ns > STEADY_S * BL_NS_PER_S)
+	if (now - h->since_ns > BL_SEND_STEADY_NS)
 		h->reconnects = 0;
-	if (!cut || h->reconnects == RECONNECTS_MAX) {
+	if (!cut || h->reconnects == BL_SEND_RECONNECTS) {
 		end(h, &h->before, what, remedy);
 		return;
 	}

@@ -287,10 +287,9 @@ static void ask_for(struct bl_send *s, size_t at)
 }
 
 /* What has gone into the connection. */
-static uint64_t bytes_gone(const struct bl_send *s, bool *waiting)
+static uint64_t bytes_gone(const struct bl_send *s)
 {
 	uint64_t queued = bl_session_queued(s->spec.session);
-	*waiting = queued > 0;
 	/* other messages wait there too */
 	return queued < s->stats.wire_bytes ? s->stats.wire_bytes - queued : 0;
 }
@@ -308,9 +307,9 @@ static void say_alive(struct bl_send *s)
 static bool is_stuck(struct bl_send *s)
 {
 	int64_t now = bl_now_boot_ns();
-	bool waiting = false;
-	uint64_t gone = bytes_gone(s, &waiting);
-	bool theirs = s->stage == ASKED || s->stage == SENT || (s->stage == SENDING && waiting);
+	uint64_t gone = bytes_gone(s);
+	bool theirs = s->stage == ASKED || s->stage == SENT ||
+		      (s->stage == SENDING && bl_session_queued(s->spec.session) > 0);
 	if (!theirs || gone != s->moved_bytes)
 		s->moved_ns = now;
 	s->moved_bytes = gone;
@@ -385,8 +384,7 @@ static void tell(struct bl_send *s)
 {
 	int64_t now = bl_now_boot_ns();
 	struct bl_copy_stats *st = &s->stats;
-	bool waiting = false;
-	uint64_t gone = bytes_gone(s, &waiting);
+	uint64_t gone = bytes_gone(s);
 	if (now - s->told_ns < PROGRESS_MS * BL_NS_PER_MS)
 		return;
 	s->told_ns = now;
@@ -416,8 +414,8 @@ static bool is_kept(const struct bl_send *s)
 
 static void measure(struct bl_send *s)
 {
-	bool waiting = false;
-	uint64_t gone = bytes_gone(s, &waiting);
+	bool waiting = bl_session_queued(s->spec.session) > 0;
+	uint64_t gone = bytes_gone(s);
 	/* that waiting says nothing of the line */
 	if (is_kept(s))
 		s->measured_from = s->stats.wire_bytes + UNREAD_BYTES;
@@ -540,9 +538,8 @@ static void on_planned(uv_work_t *work, int status BL_UNUSED)
 		return;
 	}
 	s->stage = SENDING;
-	bool waiting = false;
 	s->began_ns = s->mark_ns = s->told_ns = bl_now_boot_ns();
-	s->mark_bytes = bytes_gone(s, &waiting);
+	s->mark_bytes = bytes_gone(s);
 	tell_paths(s);
 	say_kept(s);
 	pump(s);

@@ -38,6 +38,14 @@ void bl_engine_free(struct bl_engine *e); /* NULL is fine */
 /* Begins to read the closure of @tops, which somebody is going to send; they are copied. */
 void bl_engine_expect(struct bl_engine *e, const struct bl_strv *tops);
 
+/*
+ * Who was cut off while it was sent something is connected to again so many times in a row; a
+ * connection that lasted for so long begins the row anew: a line that breaks now and then is no
+ * reason to give up.
+ */
+#define BL_SEND_RECONNECTS 6
+#define BL_SEND_STEADY_NS  (300 * BL_NS_PER_S)
+
 struct bl_send; /* one closure to one host */
 
 /* Nothing of the engine's may be dropped from within line() and progress(). */

@@ -8,9 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RECONNECTS_MAX 6
-#define STEADY_S       300
-
 static bool runs_new(const struct bl_way *h)
 {
 	const char *want = h->node->out_path;
@@ -149,8 +146,7 @@ void bl_way_copy_agent(struct bl_way *h)
 	const struct bl_copy_spec spec = {
 		.node = h->node,
 		.control = h->control,
-		/* with a password there is nobody to give it to another sudo */
-		.elevated = bl_session_elevated(h->work) && !h->node->sudo_password,
+		.session = h->work,
 		.path = agent,
 		.done = on_agent_there,
 		.ctx = h,
@@ -241,10 +237,9 @@ static void on_work_gone(void *ctx, const char *what, const char *remedy)
 {
 	struct bl_way *h = ctx;
 	int64_t now = bl_now_boot_ns();
-	/* a line that breaks now and then is no reason to give up */
-	if (h->send && now - h->phase_ns > STEADY_S * BL_NS_PER_S)
+	if (h->send && now - h->phase_ns > BL_SEND_STEADY_NS)
 		h->reconnects = 0;
-	bool again = h->reconnects < RECONNECTS_MAX;
+	bool again = h->reconnects < BL_SEND_RECONNECTS;
 	bool cut = h->work && bl_session_was_cut(h->work);
 	bool joining = h->copying && h->phase == BL_PH_CONNECT;
 	if (h->send)
