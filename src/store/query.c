@@ -161,9 +161,11 @@ int bl_query_valid(struct bl_daemon *d, const struct bl_strv *paths, bool *out_v
 	return 0;
 }
 
+static const char closure_topic[] = "asking for a closure";
+
 struct looking {
 	struct bl_path_infos *list;
-	struct bl_index *index;       /* of a closure: what is in the list; else NULL */
+	struct bl_index *index;       /* of what is in the list */
 	const struct bl_index *known; /* what need not be asked for; NULL: nothing */
 	struct bl_err refusal;
 };
@@ -182,8 +184,6 @@ static void info_read(void *ctx, struct bl_await *self, struct bl_worker_answer 
 	*item = a->info;
 	item->path = path;
 	a->info = (struct bl_path_info){ 0 };
-	if (!l->index)
-		return;
 	const struct bl_strv references = item->references; /* items may move, these not */
 	for (size_t i = 0; i < references.n; i++) {
 		size_t at = 0;
@@ -197,9 +197,9 @@ static void info_read(void *ctx, struct bl_await *self, struct bl_worker_answer 
 }
 
 /* Asks for all that is in the list, and for what the answers put there. */
-static int look(struct bl_daemon *d, const char *what, struct looking *l, struct bl_err *err)
+static int look(struct bl_daemon *d, struct looking *l, struct bl_err *err)
 {
-	struct bl_exchange *x = bl_daemon_topic(d, what, err);
+	struct bl_exchange *x = bl_daemon_topic(d, closure_topic, err);
 	if (!x)
 		return -1;
 	size_t asked = 0;
@@ -224,13 +224,12 @@ static int look(struct bl_daemon *d, const char *what, struct looking *l, struct
 int bl_query_rest(struct bl_daemon *d, const struct bl_strv *tops, const struct bl_index *known,
 		  struct bl_path_infos *out, struct bl_err *err)
 {
-	static const char what[] = "asking for a closure";
 	BL_AUTO(bl_path_infos) list = { 0 };
 	BL_AUTO(bl_index) index = { 0 };
 	struct looking l = { .list = &list, .index = &index, .known = known };
 	for (size_t i = 0; i < tops->n; i++) {
 		size_t at = 0;
-		if (bl_store_path_check(tops->items[i], what, err) < 0)
+		if (bl_store_path_check(tops->items[i], closure_topic, err) < 0)
 			return -1;
 		if (bl_index_find(&index, tops->items[i], &at) ||
 		    (known && bl_index_find(known, tops->items[i], &at)))
@@ -238,7 +237,7 @@ int bl_query_rest(struct bl_daemon *d, const struct bl_strv *tops, const struct 
 		bl_index_put(&index, bl_path_infos_add(&list, tops->items[i])->path,
 			     list.n - 1);
 	}
-	if (look(d, what, &l, err) < 0)
+	if (look(d, &l, err) < 0)
 		return -1;
 	*out = list;
 	list = (struct bl_path_infos){ 0 };
@@ -252,7 +251,7 @@ int bl_query_closure(struct bl_daemon *d, const struct bl_strv *tops, struct bl_
 	if (bl_query_rest(d, tops, NULL, &list, err) < 0)
 		return -1;
 	if (bl_path_infos_sort(&list, err) < 0)
-		return bl_err_wrap(err, "Nix daemon: asking for a closure");
+		return bl_err_wrap(err, "Nix daemon: %s", closure_topic);
 	*out = list;
 	list = (struct bl_path_infos){ 0 };
 	return 0;
