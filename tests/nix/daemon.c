@@ -65,14 +65,6 @@ static struct bl_daemon *open_daemon(struct outcomes *o, const char *socket)
 	return d;
 }
 
-static void add(struct bl_daemon *d, const struct thing *t)
-{
-	struct bl_err err = { 0 };
-	assert_works(bl_daemon_add_begin(d, &t->info, &err), &err);
-	assert_works(bl_daemon_add_data(d, t->nar.data, t->nar.len, &err), &err);
-	assert_works(bl_daemon_add_end(d, &err), &err);
-}
-
 static void finish(struct bl_daemon *d)
 {
 	struct bl_err err = { 0 };

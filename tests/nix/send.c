@@ -601,14 +601,6 @@ static struct bl_daemon *open_store(bool host)
 	return d;
 }
 
-static void add(struct bl_daemon *d, const struct thing *t)
-{
-	struct bl_err err = { 0 };
-	assert_works(bl_daemon_add_begin(d, &t->info, &err), &err);
-	assert_works(bl_daemon_add_data(d, t->nar.data, t->nar.len, &err), &err);
-	assert_works(bl_daemon_add_end(d, &err), &err);
-}
-
 static void close_store(struct bl_daemon *d)
 {
 	struct bl_err err = { 0 };

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/child.h"
-#include "store/info.h"
+#include "store/daemon.h"
 #include "store/path.h"
 
 static char *folder;
@@ -123,6 +123,15 @@ static struct thing thing(const char *name, const char *text, size_t len)
 static struct thing text_thing(const char *name)
 {
 	return thing(name, name, strlen(name));
+}
+
+/* What becomes of it is told when the daemon has said so. */
+static inline void add(struct bl_daemon *d, const struct thing *t)
+{
+	struct bl_err err = { 0 };
+	assert_works(bl_daemon_add_begin(d, &t->info, &err), &err);
+	assert_works(bl_daemon_add_data(d, t->nar.data, t->nar.len, &err), &err);
+	assert_works(bl_daemon_add_end(d, &err), &err);
 }
 
 #endif
